@@ -1,0 +1,42 @@
+# The commands of the README. The virtual environment is made here; nothing goes into the system's Python.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STACK ?= embedded
+
+.PHONY: up destroy test check bench lock venv clean
+.DEFAULT_GOAL := up
+
+venv: $(VENV)/.ready
+
+$(VENV)/.ready: requirements/runtime.lock requirements/dev.lock pyproject.toml operator/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bex needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Name another: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt-get install -y python3-venv"; exit 2; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.lock -r requirements/dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . --editable operator
+	@touch $@
+
+up: venv ## Bring the stack up and print where its apps answer.
+	@$(BIN)/bex up --stack $(STACK) --yes
+
+destroy: venv ## Take everything down again.
+	@$(BIN)/bex destroy --stack $(STACK) --yes
+
+check: venv ## Lint, types, import rules.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: venv ## The whole suite, on clusters of its own.
+	$(BIN)/pytest
+
+bench: venv ## Ratios within one run; prints a table.
+	$(BIN)/python -m bench
+
+lock: venv ## Lock the dependencies again after editing requirements/*.in.
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/runtime.in -o requirements/runtime.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/dev.in -o requirements/dev.lock
+
+clean: ## Remove the virtual environment and caches of the tools (not the toolchain cache).
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
