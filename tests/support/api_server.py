@@ -1,0 +1,251 @@
+"""A real etcd and kube-apiserver on loopback for tests, started in a few seconds.
+
+`api_server` is both processes; `controllers` adds the controller-manager's garbage collector and
+namespace controller, without which foreground deletes and namespaces never finish.
+"""
+
+import base64
+import contextlib
+import datetime
+import ipaddress
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+START_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """Where the server listens and how an administrator reaches it."""
+
+    url: str
+    kubeconfig: Path
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def certificate_pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+
+
+def _issue(name: x509.Name, issuer: _Pair | None, usage: x509.ObjectIdentifier | None) -> _Pair:
+    """Make a day-long certificate; without an issuer it is a self-signed authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.certificate.subject if issuer else name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            ),
+            critical=False,
+        )
+    )
+    if usage is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    return _Pair(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def _name(common: str, *organizations: str) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in organizations]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _free_ports(count: int) -> list[int]:
+    """Hold `count` sockets at once so that all ports differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run until the block ends; the kernel kills it too should the test run be killed."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command], stdout=output, stderr=output
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_ready(url: str, authority: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    context = ssl.create_default_context(cafile=str(authority))
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{url}/readyz", context=context, timeout=2) as answer,  # noqa: S310 - our own https URL
+        ):
+            if answer.status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{url}/readyz did not answer 200; {log} ends:\n{log.read_text()[-2000:]}")
+
+
+def _kubeconfig(url: str, authority: _Pair, user: _Pair) -> str:
+    def text(value: bytes) -> str:
+        return base64.b64encode(value).decode()
+
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": "test",
+                    "cluster": {
+                        "server": url,
+                        "certificate-authority-data": text(authority.certificate_pem()),
+                    },
+                }
+            ],
+            "users": [
+                {
+                    "name": "admin",
+                    "user": {
+                        "client-certificate-data": text(user.certificate_pem()),
+                        "client-key-data": text(user.key_pem()),
+                    },
+                }
+            ],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+            "current-context": "test",
+        }
+    )
+
+
+def _api_server_command(binary: Path, directory: Path, port: int, etcd_port: int) -> list[str]:
+    return [
+        str(binary),
+        f"--etcd-servers=http://127.0.0.1:{etcd_port}",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        "--endpoint-reconciler-type=none",
+        f"--secure-port={port}",
+        f"--tls-cert-file={directory}/server.crt",
+        f"--tls-private-key-file={directory}/server.key",
+        f"--client-ca-file={directory}/ca.crt",
+        f"--service-account-key-file={directory}/accounts.key",
+        f"--service-account-signing-key-file={directory}/accounts.key",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--service-cluster-ip-range=10.96.0.0/24",
+        "--authorization-mode=AlwaysAllow",
+        "--disable-admission-plugins=ServiceAccount",
+        "--allow-privileged",
+    ]
+
+
+def _write_certificates(directory: Path, url: str) -> None:
+    authority = _issue(_name("test authority"), None, None)
+    server = _issue(_name("kube-apiserver"), authority, ExtendedKeyUsageOID.SERVER_AUTH)
+    admin = _issue(_name("admin", "system:masters"), authority, ExtendedKeyUsageOID.CLIENT_AUTH)
+    accounts = _issue(_name("accounts"), authority, None)
+    (directory / "ca.crt").write_bytes(authority.certificate_pem())
+    (directory / "server.crt").write_bytes(server.certificate_pem())
+    (directory / "server.key").write_bytes(server.key_pem())
+    (directory / "accounts.key").write_bytes(accounts.key_pem())
+    (directory / "kubeconfig").write_text(_kubeconfig(url, authority, admin))
+
+
+@contextlib.contextmanager
+def run_api_server() -> Iterator[ApiServer]:
+    """Start both processes in a folder of their own and remove everything afterwards."""
+    from bex_stack.embedded import toolchain  # only for tests that need the binaries
+
+    binaries = toolchain.ensure(["etcd", "kube-apiserver"])
+    directory = Path(tempfile.mkdtemp(prefix="bex-api-server-"))
+    try:
+        client_port, peer_port, port = _free_ports(3)
+        url = f"https://127.0.0.1:{port}"
+        _write_certificates(directory, url)
+        etcd = [
+            str(binaries.path("etcd")),
+            f"--data-dir={directory}/etcd",
+            f"--listen-client-urls=http://127.0.0.1:{client_port}",
+            f"--advertise-client-urls=http://127.0.0.1:{client_port}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+            f"--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}",
+            f"--initial-cluster=default=http://127.0.0.1:{peer_port}",
+            "--unsafe-no-fsync",
+        ]
+        server = _api_server_command(binaries.path("kube-apiserver"), directory, port, client_port)
+        log = directory / "kube-apiserver.log"
+        with _process(etcd, directory / "etcd.log"), _process(server, log) as process:
+            _wait_ready(url, directory / "ca.crt", process, log)
+            yield ApiServer(url, directory / "kubeconfig", directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[ApiServer]:
+    """Serve a real Kubernetes API for the whole test session."""
+    with run_api_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def controllers(api_server: ApiServer) -> Iterator[ApiServer]:
+    """Run the controllers that finish deletes beside the API server."""
+    from bex_stack.embedded import toolchain
+
+    (port,) = _free_ports(1)
+    command = [
+        str(toolchain.ensure(["kube-controller-manager"]).path("kube-controller-manager")),
+        f"--kubeconfig={api_server.kubeconfig}",
+        f"--authentication-kubeconfig={api_server.kubeconfig}",
+        f"--authorization-kubeconfig={api_server.kubeconfig}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        f"--cert-dir={api_server.directory}",
+        "--leader-elect=false",
+        "--controllers=namespace-controller,garbage-collector-controller",
+        "--concurrent-namespace-syncs=4",
+    ]
+    with _process(command, api_server.directory / "kube-controller-manager.log"):
+        yield api_server
