@@ -1,0 +1,123 @@
+"""Pulumi resources for the images this host builds and pushes to the embedded registry.
+
+An image is named by its tag and made from its sources alone: when they change, or when the
+registry lost it, the next up pushes it again.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi import dynamic
+
+
+class _ImageProvider(dynamic.ResourceProvider):
+    """Common part: identity, difference and deletion of a pushed image."""
+
+    def create(self, props: dict[str, Any]) -> dynamic.CreateResult:
+        """Build and push the image."""
+        outputs = self._push(props)
+        return dynamic.CreateResult(f"{props['repository']}:{props['tag']}", outputs)
+
+    def update(
+        self, _id: str, _olds: dict[str, Any], news: dict[str, Any]
+    ) -> dynamic.UpdateResult:
+        """Build and push the image again."""
+        return dynamic.UpdateResult(outs=self._push(news))
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> dynamic.DiffResult:
+        """Compare the sources, and ask a registry that answers whether it still has the image."""
+        keys = ("source_digest", "registry", "repository", "tag")
+        changed = [key for key in keys if olds.get(key) != news.get(key)]
+        moved = [key for key in changed if key in ("repository", "tag")]
+        return dynamic.DiffResult(
+            changes=bool(changed) or self._is_lost(olds), replaces=moved, delete_before_replace=False
+        )
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Leave the image: it goes with the registry, and a release may still point at it."""
+
+    def _push(self, props: dict[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _is_lost(self, olds: dict[str, Any]) -> bool:
+        from bex_stack.embedded import images
+
+        found = images.digest_in_registry(olds["registry"], olds["repository"], olds["tag"])
+        return found is not None and found != olds["digest"]
+
+
+class GoImageProvider(_ImageProvider):
+    """Builds a static Go program into an image made from scratch."""
+
+    def _push(self, props: dict[str, Any]) -> dict[str, Any]:
+        from bex_stack.embedded import images, toolchain
+
+        tools = toolchain.ensure(["crane"])
+        archive = images.build_go_image(Path(props["source"]), toolchain=tools)
+        reference = f"{props['registry']}/{props['repository']}:{props['tag']}"
+        return {**props, "digest": images.push(archive, reference, toolchain=tools)}
+
+
+class PauseImageProvider(_ImageProvider):
+    """Packs the toolchain's `pause`, which holds a pod's namespaces open."""
+
+    def _push(self, props: dict[str, Any]) -> dict[str, Any]:
+        from bex_stack.embedded import images, toolchain
+
+        tools = toolchain.ensure(["pause", "crane"])
+        reference = f"{props['registry']}/{props['repository']}:{props['tag']}"
+        archive = images.build_pause_image(toolchain=tools)
+        return {**props, "digest": images.push(archive, reference, toolchain=tools)}
+
+
+class GoImage(dynamic.Resource):
+    """An image of the Go program in *source*, pushed as `<registry>/<repository>:<tag>`."""
+
+    digest: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: Path,
+        repository: str,
+        tag: str,
+        registry: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        from bex_stack.embedded import images
+
+        props = {
+            "source": str(source),
+            "source_digest": images.source_digest(source),
+            "repository": repository,
+            "tag": tag,
+            "registry": registry,
+            "digest": None,
+        }
+        super().__init__(GoImageProvider(), name, props, opts)
+
+
+class PauseImage(dynamic.Resource):
+    """The image every pod's sandbox runs, pushed as `<registry>/pause:<tag>`."""
+
+    digest: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        registry: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        from bex_stack.embedded import images
+
+        props = {
+            "source_digest": images.PAUSE_DIGEST,
+            "repository": "pause",
+            "tag": images.PAUSE_TAG,
+            "registry": registry,
+            "digest": None,
+        }
+        super().__init__(PauseImageProvider(), name, props, opts)

@@ -1,0 +1,112 @@
+"""The infrastructure overlay of the `embedded` stack, as components: cluster, registry, operator
+process and edge processes on this host. Everything above it is the same on every substrate."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pulumi
+
+from bex_stack.embedded import built_images, commands, providers
+from bex_stack.embedded import instance as instances
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedArgs:
+    """One embedded cluster on this host."""
+
+    instance: instances.Instance
+    workers: int
+    """Worker machines, 0 or more; the control-plane machine comes on top."""
+    machines: str
+    """`real` or `simulated`."""
+
+
+class EmbeddedCluster(pulumi.ComponentResource):
+    """Control plane and machines."""
+
+    kubeconfig: pulumi.Output[str]
+    """Path of the administrator's kubeconfig on this host."""
+    control_plane: pulumi.Resource
+    machines: Sequence[pulumi.Resource]
+
+    def __init__(
+        self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("bex:embedded:AppCluster", name, None, opts)
+        instance = asdict(args.instance)
+        cluster = providers.Cluster(
+            f"{name}-control-plane", instance, opts=pulumi.ResourceOptions(parent=self)
+        )
+        self.control_plane = cluster
+        self.kubeconfig = cluster.kubeconfig
+        roles = {"control-plane": "control-plane"}
+        roles |= {f"worker-{number}": "worker" for number in range(1, args.workers + 1)}
+        self.machines = [
+            providers.Machine(
+                machine,
+                instance,
+                machine=machine,
+                slot=slot,
+                role=role,
+                kind=args.machines,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[cluster]),
+            )
+            for slot, (machine, role) in enumerate(roles.items())
+        ]
+        self.register_outputs({"kubeconfig": self.kubeconfig})
+
+
+class EmbeddedRegistry(pulumi.ComponentResource):
+    """The OCI registry and the images this host builds for it."""
+
+    endpoint: pulumi.Output[str]
+    images: Sequence[pulumi.Resource]
+
+    def __init__(
+        self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("bex:embedded:Registry", name, None, opts)
+        registry = providers.Registry(
+            name, asdict(args.instance), opts=pulumi.ResourceOptions(parent=self)
+        )
+        self.endpoint = registry.endpoint
+        child = pulumi.ResourceOptions(parent=self, depends_on=[registry])
+        self.images = [
+            built_images.PauseImage(f"{name}-pause", registry=registry.endpoint, opts=child),
+            built_images.GoImage(
+                f"{name}-hello-go",
+                source=EXAMPLES / "hello-go",
+                repository="bex/hello-go",
+                tag="1",
+                registry=registry.endpoint,
+                opts=child,
+            ),
+        ]
+        self.register_outputs({"endpoint": self.endpoint})
+
+
+class EmbeddedProcesses(pulumi.ComponentResource):
+    """Operator, edge and its feeder, kept by the supervisor beside the cluster."""
+
+    operator: pulumi.Resource
+
+    def __init__(
+        self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("bex:embedded:Processes", name, None, opts)
+        started = [
+            providers.Process(
+                f"{name}-{process.name}",
+                asdict(args.instance),
+                process=process.name,
+                command=list(process.command),
+                user=process.user,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for process in commands.processes(args.instance)
+        ]
+        self.operator = started[0]
+        self.register_outputs({})

@@ -1,0 +1,40 @@
+"""The apps of a stack: one App object each, the same bytes on every substrate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from bex_operator import api
+from components import objects
+from components.manifests import apps as manifests
+
+
+@dataclass(frozen=True, slots=True)
+class AppSetArgs:
+    """Which apps to run, and where."""
+
+    apps: Sequence[api.App]
+    namespace: str
+
+
+class AppSet(pulumi.ComponentResource):
+    """App objects; each is done when the operator reports it Ready (or parked)."""
+
+    names: pulumi.Output[list[str]]
+    """Names of the apps, in the order given."""
+
+    def __init__(
+        self, name: str, args: AppSetArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("bex:components:AppSet", name, None, opts)
+        registered = [
+            objects.register(app.name, manifest, pulumi.ResourceOptions(parent=self))
+            for app, manifest in zip(
+                args.apps, manifests.render(args.apps, args.namespace), strict=True
+            )
+        ]
+        self.names = pulumi.Output.all(
+            *(resource.metadata["name"] for resource in registered)  # type: ignore[attr-defined]
+        )
+        self.register_outputs({"names": self.names})
