@@ -1,7 +1,7 @@
 """One embedded cluster as a value: its name, its addresses, its ports and where its files lie.
 
-Everything an instance owns on the host is named after it, so two instances run side by side and one can be
-removed by its name alone. Pure: reads no environment and touches no file.
+Everything an instance owns on the host is named after it, so two instances run side by side and
+one can be removed by its name alone. Pure: reads no environment and touches no file.
 """
 
 from __future__ import annotations
@@ -27,13 +27,19 @@ MARKER = "BEX_INSTANCE"
 FIRST_MACHINE_HOST = 10
 """Machine N of a /24 has the address .(10+N); the ones below are the bridge's and free."""
 
+DEFAULT_NETWORK = ipaddress.IPv4Network("10.90.0.0/24")
+DEFAULT_POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
+
 _NAME = re.compile(r"[a-z][a-z0-9]{0,9}")
-_MACHINE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_MACHINEDEFAULT_NETWORK = ipaddress.IPv4Network("10.90.0.0/24")
+DEFAULT_POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the final NUL
 
 
-class InvalidInstance(ValueError):
-    """A setting of the embedded cluster breaks a rule; the message names setting, value and rule."""
+class InstanceError(ValueError):
+    """A setting of the cluster breaks a rule; the message names setting, value and rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,8 @@ class Instance:
     home: Path
     """State root (BEX_HOME), absolute."""
     name: str = "bex"
-    network: ipaddress.IPv4Network = ipaddress.IPv4Network("10.90.0.0/24")
-    pod_network: ipaddress.IPv4Network = ipaddress.IPv4Network("10.244.0.0/16")
+    network: ipaddress.IPv4Network = DEFAULT_NETWORK
+    pod_network: ipaddress.IPv4Network = DEFAULT_POD_NETWORK
     edge_http_port: int = 8080
     edge_https_port: int = 8443
     registry_port: int = 5050
@@ -57,11 +63,11 @@ class Instance:
         _check_networks(self.network, self.pod_network)
         _check_ports(self.edge_http_port, self.edge_https_port, self.registry_port)
         if self.kind not in ("real", "simulated"):
-            raise InvalidInstance(f"kind {self.kind!r} is neither 'real' nor 'simulated'")
+            raise InstanceError(f"kind {self.kind!r} is neither 'real' nor 'simulated'")
         if not self.home.is_absolute():
-            raise InvalidInstance(f"home {str(self.home)!r} is not an absolute path")
+            raise InstanceError(f"home {str(self.home)!r} is not an absolute path")
         if len(str(self.supervisor_socket)) > _SOCKET_PATH_MAX:
-            raise InvalidInstance(
+            raise InstanceError(
                 f"home {str(self.home)!r} is too long: {self.supervisor_socket} must not exceed "
                 f"{_SOCKET_PATH_MAX} characters (a unix socket lies there)"
             )
@@ -174,7 +180,7 @@ class Instance:
 
     def _checked(self, slot: int) -> int:
         if not 0 <= slot < self.slots:
-            raise InvalidInstance(
+            raise InstanceError(
                 f"machine slot {slot} is outside 0-{self.slots - 1} of network {self.network}"
             )
         return slot
@@ -183,18 +189,18 @@ class Instance:
 def from_inputs(inputs: Mapping[str, Any]) -> Instance:
     """Read what `to_inputs` wrote; numbers may have become floats on the way (Pulumi).
 
-    Raises: InvalidInstance.
+    Raises: InstanceError.
     """
     known = set(Instance.__dataclass_fields__)
     unknown = sorted(key for key in inputs if key not in known and not key.startswith("__"))
     if unknown:
-        raise InvalidInstance(f"unknown setting {unknown[0]!r}; known are {sorted(known)}")
+        raise InstanceError(f"unknown setting {unknown[0]!r}; known are {sorted(known)}")
     values = dict(inputs)
     return Instance(
         home=Path(str(values["home"])),
         name=str(values.get("name", "bex")),
-        network=_network("network", values.get("network", "10.90.0.0/24")),
-        pod_network=_network("pod_network", values.get("pod_network", "10.244.0.0/16")),
+        network=_network("network", values.get("network", DEFAULT_NETWORK)),
+        pod_network=_network("pod_network", values.get("pod_network", DEFAULT_POD_NETWORK)),
         edge_http_port=int(values.get("edge_http_port", 8080)),
         edge_https_port=int(values.get("edge_https_port", 8443)),
         registry_port=int(values.get("registry_port", 5050)),
@@ -205,10 +211,10 @@ def from_inputs(inputs: Mapping[str, Any]) -> Instance:
 def checked_machine_name(name: str) -> str:
     """Return *name* if it can name a node.
 
-    Raises: InvalidInstance.
+    Raises: InstanceError.
     """
     if not _MACHINE_NAME.fullmatch(name):
-        raise InvalidInstance(f"machine name {name!r} is not a lower-case DNS label")
+        raise InstanceError(f"machine name {name!r} is not a lower-case DNS label")
     return name
 
 
@@ -216,33 +222,33 @@ def _network(setting: str, value: object) -> ipaddress.IPv4Network:
     try:
         return ipaddress.IPv4Network(str(value))
     except ValueError as exc:
-        raise InvalidInstance(f"{setting} {value!r} is not an IPv4 network: {exc}") from exc
+        raise InstanceError(f"{setting} {value!r} is not an IPv4 network: {exc}") from exc
 
 
 def _check_name(name: str) -> None:
     # A network interface has at most 15 characters and nftables names take no dash.
     if not _NAME.fullmatch(name):
-        raise InvalidInstance(
+        raise InstanceError(
             f"name {name!r} is not 1-10 lower-case letters and digits that begin with a letter"
         )
 
 
 def _check_networks(network: ipaddress.IPv4Network, pods: ipaddress.IPv4Network) -> None:
     if network.prefixlen > 27:
-        raise InvalidInstance(f"network {network} is smaller than a /27")
+        raise InstanceError(f"network {network} is smaller than a /27")
     if pods.prefixlen > 22:
-        raise InvalidInstance(f"pod_network {pods} is smaller than a /22 (a /24 per machine)")
+        raise InstanceError(f"pod_network {pods} is smaller than a /22 (a /24 per machine)")
     named = {"network": network, "pod_network": pods, "service network": SERVICE_NETWORK}
     items = list(named.items())
     for index, (name, one) in enumerate(items):
         for other_name, other in items[index + 1 :]:
             if one.overlaps(other):
-                raise InvalidInstance(f"{name} {one} overlaps {other_name} {other}")
+                raise InstanceError(f"{name} {one} overlaps {other_name} {other}")
 
 
 def _check_ports(*ports: int) -> None:
     for port in ports:
         if not 1 <= port <= 65535:
-            raise InvalidInstance(f"port {port} is outside 1-65535")
+            raise InstanceError(f"port {port} is outside 1-65535")
     if len(set(ports)) != len(ports):
-        raise InvalidInstance(f"ports {', '.join(map(str, ports))} are not all different")
+        raise InstanceError(f"ports {', '.join(map(str, ports))} are not all different")
