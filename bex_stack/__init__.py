@@ -1,0 +1,1 @@
+"""The program that describes a stack, and the `bex` command that runs it."""

@@ -1,9 +1,9 @@
 """What the program and the CLI refuse.
 
-    StackError            somebody must change something; the message says what
-    ├── BadSettings       a key of the stack file
-    ├── BadApp            a definition in apps/
-    └── NotReady          the stack is up but an App does not answer
+StackError            somebody must change something; the message says what
+├── BadSettings       a key of the stack file
+├── BadApp            a definition in apps/
+└── NotReady          the stack is up but an App does not answer
 """
 
 

@@ -28,8 +28,8 @@ def chosen_apps(stack: settings.StackSettings, *, source: str) -> list[api.App]:
 def _deploy_embedded(stack: settings.EmbeddedSettings, apps: list[api.App]) -> None:
     from bex_stack.embedded import overlay
 
-    instance = stack.as_instance()
-    args = overlay.EmbeddedArgs(instance, stack.workers, stack.machines)
+    instance = stack.as_instance(settings.home())
+    args = overlay.EmbeddedArgs(instance, stack.workers)
     cluster = overlay.EmbeddedCluster("app-cluster", args)
     registry = overlay.EmbeddedRegistry("registry", args)
     processes = overlay.EmbeddedProcesses(

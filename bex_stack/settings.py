@@ -5,12 +5,14 @@ rule, before anything is touched.
 """
 
 import fnmatch
-import ipaddress
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import pydantic
+from pydantic import alias_generators
 
 from bex_stack import errors
 from bex_stack.embedded import instance as instances
@@ -28,13 +30,13 @@ class EmbeddedSettings(pydantic.BaseModel):
         frozen=True,
         strict=True,
         use_attribute_docstrings=True,
-        alias_generator=pydantic.alias_generators.to_camel,
+        alias_generator=alias_generators.to_camel,
     )
 
     provider: Literal["embedded"]
     """Where machines come from: `embedded` = this Linux host."""
     instance: Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z0-9]{0,9}$")] = "bex"
-    """Name of the cluster on this host: 1-10 of a-z and 0-9. Two instances can live side by side."""
+    """Name of the cluster on this host: 1-10 of a-z and 0-9; two can live side by side."""
     workers: Annotated[int, pydantic.Field(ge=0, le=50)] = 2
     """Worker machines, 0-50; `bex machines scale N` changes it."""
     machines: Literal["real", "simulated"] = "real"
@@ -53,32 +55,28 @@ class EmbeddedSettings(pydantic.BaseModel):
     registry_port: Port = 5050
     """Port on 127.0.0.1 of the OCI registry."""
 
-    @pydantic.field_validator("network", "pod_network")
-    @classmethod
-    def _is_network(cls, value: str) -> str:
-        ipaddress.IPv4Network(value)
-        return value
-
     @pydantic.model_validator(mode="after")
-    def _ports_differ(self) -> Self:
-        ports = {
-            "edgeHttpPort": self.edge_http_port,
-            "edgeHttpsPort": self.edge_https_port,
-            "registryPort": self.registry_port,
-        }
-        if len(set(ports.values())) < len(ports):
-            raise ValueError(f"the host's ports must differ: {ports}")
+    def _describes_an_instance(self) -> Self:
+        self.as_instance(Path("/"))
         return self
 
-    def as_instance(self) -> instances.Instance:
-        """The embedded cluster these settings describe."""
-        return instances.Instance(
-            name=self.instance,
-            network=self.network,
-            pod_network=self.pod_network,
-            edge_http_port=self.edge_http_port,
-            edge_https_port=self.edge_https_port,
-            registry_port=self.registry_port,
+    def as_instance(self, home: Path) -> instances.Instance:
+        """Describe the embedded cluster; its files lie below *home*."""
+        return instances.from_inputs(
+            {
+                "home": str(home),
+                "name": self.instance,
+                "kind": self.machines,
+                **self.model_dump(
+                    include={
+                        "network",
+                        "pod_network",
+                        "edge_http_port",
+                        "edge_https_port",
+                        "registry_port",
+                    }
+                ),
+            }
         )
 
 
@@ -86,6 +84,12 @@ StackSettings = EmbeddedSettings
 """One variant per provider; `embedded` is the only one so far."""
 
 PROVIDERS: Mapping[str, type[StackSettings]] = {"embedded": EmbeddedSettings}
+
+
+def home() -> Path:
+    """Return where bex keeps state: `BEX_HOME`, else `~/.local/state/bex`."""
+    given = os.environ.get("BEX_HOME")
+    return Path(given).absolute() if given else Path.home() / ".local/state/bex"
 
 
 def from_pulumi() -> StackSettings:

@@ -2,7 +2,7 @@
 process and edge processes on this host. Everything above it is the same on every substrate."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
@@ -20,8 +20,6 @@ class EmbeddedArgs:
     instance: instances.Instance
     workers: int
     """Worker machines, 0 or more; the control-plane machine comes on top."""
-    machines: str
-    """`real` or `simulated`."""
 
 
 class EmbeddedCluster(pulumi.ComponentResource):
@@ -36,7 +34,7 @@ class EmbeddedCluster(pulumi.ComponentResource):
         self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("bex:embedded:AppCluster", name, None, opts)
-        instance = asdict(args.instance)
+        instance = args.instance.to_inputs()
         cluster = providers.Cluster(
             f"{name}-control-plane", instance, opts=pulumi.ResourceOptions(parent=self)
         )
@@ -51,7 +49,6 @@ class EmbeddedCluster(pulumi.ComponentResource):
                 machine=machine,
                 slot=slot,
                 role=role,
-                kind=args.machines,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[cluster]),
             )
             for slot, (machine, role) in enumerate(roles.items())
@@ -70,7 +67,7 @@ class EmbeddedRegistry(pulumi.ComponentResource):
     ) -> None:
         super().__init__("bex:embedded:Registry", name, None, opts)
         registry = providers.Registry(
-            name, asdict(args.instance), opts=pulumi.ResourceOptions(parent=self)
+            name, args.instance.to_inputs(), opts=pulumi.ResourceOptions(parent=self)
         )
         self.endpoint = registry.endpoint
         child = pulumi.ResourceOptions(parent=self, depends_on=[registry])
@@ -100,7 +97,7 @@ class EmbeddedProcesses(pulumi.ComponentResource):
         started = [
             providers.Process(
                 f"{name}-{process.name}",
-                asdict(args.instance),
+                args.instance.to_inputs(),
                 process=process.name,
                 command=list(process.command),
                 user=process.user,
