@@ -32,6 +32,7 @@ DEFAULT_POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
 
 _NAME = re.compile(r"[a-z][a-z0-9]{0,9}")
 _MACHINE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_HOME = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
 _SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the final NUL
 
 
@@ -61,8 +62,10 @@ class Instance:
         _check_ports(self.edge_http_port, self.edge_https_port, self.registry_port)
         if self.kind not in ("real", "simulated"):
             raise InstanceError(f"kind {self.kind!r} is neither 'real' nor 'simulated'")
-        if not self.home.is_absolute():
-            raise InstanceError(f"home {str(self.home)!r} is not an absolute path")
+        if not _HOME.fullmatch(str(self.home)):
+            raise InstanceError(
+                f"home {str(self.home)!r} is not an absolute path of letters, digits and ._@+-"
+            )
         if len(str(self.supervisor_socket)) > _SOCKET_PATH_MAX:
             raise InstanceError(
                 f"home {str(self.home)!r} is too long: {self.supervisor_socket} must not exceed "

@@ -1,0 +1,272 @@
+"""The instance's supervisord: started, told what to keep running, asked, stopped.
+
+One daemon per instance, which outlives the command that started it. Everything here observes and
+mends: calling it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import resource
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bex_stack.embedded import disk, orphans, processes
+from bex_stack.embedded import instance as instances
+
+START_SECONDS = 20.0
+RPC_SECONDS = 60.0
+"""Longer than the longest stop_seconds of a process: a stop answers when it is done."""
+_OPEN_FILES = 65536
+_NOT_STOPPED, _BAD_NAME, _ALREADY_ADDED, _NOT_RUNNING, _ALREADY_STARTED = 91, 10, 90, 70, 60
+
+
+class SupervisionError(RuntimeError):
+    """supervisord could not be started or refused an order."""
+
+
+def is_running(instance: instances.Instance) -> bool:
+    """Whether the instance's supervisord answers."""
+    try:
+        _server(instance, timeout_seconds=5).supervisor.getState()
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        return False
+    return True
+
+
+def ensure_running(instance: instances.Instance) -> None:
+    """Start supervisord unless it answers; a new one begins with no process.
+
+    Processes left by one that was killed are ended first: they could not be adopted, and would
+    hold the ports of their successors.
+
+    Raises: SupervisionError.
+    """
+    for folder in (instance.dir, instance.run_dir, instance.log_dir, instance.etc_dir):
+        disk.ensure_dir(folder)
+    with _lock(instance):
+        if is_running(instance):
+            return
+        orphans.kill(instance.name)
+        _forget_programs(instance)
+        instance.supervisor_socket.unlink(missing_ok=True)
+        hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        config = instance.etc_dir / "supervisord.conf"
+        disk.ensure_file(
+            config,
+            processes.render_supervisord(instance, open_files=min(hard_limit, _OPEN_FILES)),
+        )
+        _start(instance, [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)])
+
+
+def ensure(instance: instances.Instance, wanted: Sequence[processes.Process]) -> list[str]:
+    """Let supervisord keep exactly these versions of *wanted*; leave all others alone.
+
+    Returns the names of those that were new, changed or not running.
+
+    Raises: SupervisionError.
+    """
+    ensure_running(instance)
+    with _lock(instance):
+        for process in wanted:
+            _write(instance, process)
+        server = _server(instance)
+        added, changed, _ = _reload(server)
+        touched = [p.name for p in wanted if p.name in added or p.name in changed]
+        _unload(server, [name for name in touched if name in changed])
+        ordered = sorted(wanted, key=lambda process: process.priority)
+        for process in ordered:
+            if process.name in touched:
+                _call(server.supervisor.addProcessGroup, process.name, ignore=(_ALREADY_ADDED,))
+        alive = {name for name, state in states(instance).items() if state.is_alive}
+        started = [process.name for process in ordered if process.name not in alive]
+        for name in started:
+            _call(server.supervisor.startProcess, name, False, ignore=(_ALREADY_STARTED,))
+    return sorted({*touched, *started})
+
+
+def remove(instance: instances.Instance, names: Iterable[str]) -> None:
+    """Stop these processes and forget them; names that are not known are no error."""
+    with _lock(instance):
+        for name in names:
+            processes.program_file(instance, name).unlink(missing_ok=True)
+            processes.script_file(instance, name).unlink(missing_ok=True)
+        if is_running(instance):
+            _unload(_server(instance), names)
+
+
+def stop(instance: instances.Instance, names: Iterable[str]) -> None:
+    """Stop these processes until the next `ensure`."""
+    server = _server(instance)
+    for name in names:
+        _call(server.supervisor.stopProcess, name, ignore=(_NOT_RUNNING, _BAD_NAME))
+
+
+def restart(instance: instances.Instance, names: Iterable[str]) -> None:
+    """Stop these processes, then start them, in the order given."""
+    names = list(names)
+    stop(instance, reversed(names))
+    server = _server(instance)
+    for name in names:
+        _call(server.supervisor.startProcess, name, False, ignore=(_ALREADY_STARTED,))
+
+
+def states(instance: instances.Instance) -> dict[str, processes.State]:
+    """State of every process supervisord keeps; empty when it does not run."""
+    try:
+        infos: Any = _server(instance, timeout_seconds=10).supervisor.getAllProcessInfo()
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+        return {}
+    return {info["name"]: _state(info) for info in infos}
+
+
+def missing(instance: instances.Instance, names: Iterable[str]) -> list[str]:
+    """Those of *names* that do not run now."""
+    known = states(instance)
+    return [name for name in names if name not in known or not known[name].is_alive]
+
+
+def shut_down(instance: instances.Instance, *, timeout_seconds: float = 60.0) -> None:
+    """Stop all processes and supervisord itself, whatever state they are in.
+
+    Raises: orphans.NotEnded.
+    """
+    with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+        _server(instance).supervisor.shutdown()
+        deadline = time.monotonic() + timeout_seconds
+        while is_running(instance) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    orphans.kill(instance.name)
+
+
+def log_tail(instance: instances.Instance, name: str, *, lines: int = 15) -> str:
+    """Last lines of a process's log, for the message of a failed wait."""
+    data = disk.read(processes.log_file(instance, name)) or b""
+    return "\n".join(data[-64_000:].decode(errors="replace").splitlines()[-lines:])
+
+
+def _start(instance: instances.Instance, command: list[str]) -> None:
+    output = instance.log_dir / "supervisord.start.log"
+    with output.open("wb") as log:
+        started = subprocess.run(  # it puts itself into the background
+            command,
+            env=processes.environment_of(instance),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while started.returncode == 0 and time.monotonic() < deadline:
+        if is_running(instance):
+            return
+        time.sleep(0.02)
+    reason = (disk.read(output) or b"").decode(errors="replace").strip()[-600:]
+    raise SupervisionError(
+        f"supervisord of instance {instance.name!r} does not answer on "
+        f"{instance.supervisor_socket} after {START_SECONDS:.0f} s: {reason or 'no output'}"
+    )
+
+
+def _write(instance: instances.Instance, process: processes.Process) -> None:
+    script = processes.script_file(instance, process.name)
+    text = processes.render_script(process)
+    digest = hashlib.sha256(text.encode())
+    for path in process.inputs:
+        digest.update(disk.read(path) or b"")
+    disk.ensure_file(script, text, mode=0o700)
+    section = processes.render_program(
+        process,
+        script=script,
+        log_file=processes.log_file(instance, process.name),
+        digest=digest.hexdigest()[:16],
+    )
+    disk.ensure_file(processes.program_file(instance, process.name), section)
+
+
+def _forget_programs(instance: instances.Instance) -> None:
+    folder = disk.ensure_dir(processes.programs_dir(instance))
+    for path in (*folder.glob("*.conf"), *folder.glob("*.sh")):
+        path.unlink(missing_ok=True)
+
+
+def _reload(server: xmlrpc.client.ServerProxy) -> tuple[list[str], list[str], list[str]]:
+    answer: Any = _call(server.supervisor.reloadConfig)
+    added, changed, removed = answer[0]
+    return added, changed, removed
+
+
+def _unload(server: xmlrpc.client.ServerProxy, names: Iterable[str]) -> None:
+    for name in names:
+        _call(server.supervisor.stopProcessGroup, name, ignore=(_BAD_NAME,))
+        _call(server.supervisor.removeProcessGroup, name, ignore=(_BAD_NAME,))
+
+
+def _call(method: Any, *arguments: object, ignore: tuple[int, ...] = ()) -> object:
+    try:
+        return method(*arguments)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode in ignore:
+            return None
+        raise SupervisionError(f"supervisord refused {arguments}: {fault.faultString}") from fault
+    except (OSError, http.client.HTTPException) as exc:
+        raise SupervisionError(f"supervisord does not answer: {exc}") from exc
+
+
+def _state(info: dict[str, Any]) -> processes.State:
+    running = info["statename"] == "RUNNING"
+    return processes.State(
+        name=info["name"],
+        state=info["statename"],
+        pid=info["pid"],
+        uptime_seconds=max(0, info["now"] - info["start"]) if running else 0,
+        detail=info["description"],
+    )
+
+
+def _lock(instance: instances.Instance) -> contextlib.AbstractContextManager[None]:
+    """One change of supervisord's programs at a time: reloading reads all of them."""
+    return disk.locked(instance.run_dir / "supervisor.lock")
+
+
+def _server(
+    instance: instances.Instance, *, timeout_seconds: float = RPC_SECONDS
+) -> xmlrpc.client.ServerProxy:
+    transport = _UnixTransport(str(instance.supervisor_socket), timeout_seconds)
+    return xmlrpc.client.ServerProxy("http://supervisor/RPC2", transport=transport)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket, with a timeout."""
+
+    def __init__(self, path: str, timeout_seconds: float) -> None:
+        super().__init__("supervisor", timeout=timeout_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        """Reach the socket file instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over a unix socket; a connection per call, so no state is shared by threads."""
+
+    def __init__(self, path: str, timeout_seconds: float) -> None:
+        super().__init__()
+        self._path, self._timeout_seconds = path, timeout_seconds
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        """Open one."""
+        return _UnixConnection(self._path, self._timeout_seconds)
