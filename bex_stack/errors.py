@@ -3,6 +3,8 @@
 StackError            somebody must change something; the message says what
 ├── BadSettings       a key of the stack file
 ├── BadApp            a definition in apps/
+├── HostUnfit         this host lacks something the stack needs
+├── ChangesFound      `preview --expect-no-changes` found some
 └── NotReady          the stack is up but an App does not answer
 """
 
@@ -17,6 +19,14 @@ class BadSettings(StackError):
 
 class BadApp(StackError):
     """A module in `apps/` defines something that cannot be deployed."""
+
+
+class HostUnfit(StackError):
+    """This host lacks something the stack needs; each line ends with what mends it."""
+
+
+class ChangesFound(StackError):
+    """A preview that should have found nothing found changes."""
 
 
 class NotReady(StackError):

@@ -1,0 +1,133 @@
+"""Brings a stack up, previews it, takes it down: host checks, toolchain, engine, apps, in order."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from rich import console as consoles
+
+from bex_stack import answering, errors, hosts, rendering, stack_files, targets
+from bex_stack.engine import engine as engines
+from bex_stack.engine import events
+
+Ask = Callable[[str], bool]
+
+
+def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, ask: Ask) -> None:
+    """Bring *target* up to date and wait until its apps answer.
+
+    Raises:
+        errors.HostUnfit: before anything is touched.
+        errors.StackError: a resource failed, or an app does not answer.
+        engine errors: the state cannot be used, or the program is refused.
+    """
+    console.print(_headline(target), soft_wrap=True)
+    view = rendering.RunView(console)
+    engine = _engine(target, view.listen)
+    engine.check()
+    hosts.prepare(target, console, assume_yes=assume_yes)
+    if not assume_yes:
+        if not preview(target, console).changed:
+            console.print("nothing to do")
+        elif not ask("Do this?"):
+            raise errors.StackError("not confirmed; nothing was changed")
+    with view.shown():
+        result = engine.up()
+    _report(result, console)
+    asyncio.run(answering.wait(target, console))
+    hosts.build_extras()
+
+
+def preview(target: targets.Target, console: consoles.Console) -> events.Result:
+    """Show what `up` would do."""
+    view = rendering.RunView(console, is_preview=True)
+    with view.shown():
+        result = _engine(target, view.listen).preview()
+    _report(result, console)
+    return result
+
+
+def destroy(
+    target: targets.Target, console: consoles.Console, *, assume_yes: bool, ask: Ask
+) -> None:
+    """Take *target* down and forget its state; nothing but the toolchain's cache is left."""
+    view = rendering.RunView(console)
+    engine = _engine(target, view.listen)
+    engine.check()
+    if not assume_yes and not ask(f"Destroy everything of stack {target.stack!r}?"):
+        raise errors.StackError("not confirmed; nothing was changed")
+    with view.shown():
+        result = engine.destroy()
+    _report(result, console)
+    hosts.clear(target)
+    engine.remove_stack()
+
+
+def refresh(
+    target: targets.Target, console: consoles.Console, *, assume_yes: bool, ask: Ask
+) -> None:
+    """Read the real state of every resource into the stack's state."""
+    view = rendering.RunView(console)
+    engine = _engine(target, view.listen)
+    engine.check()
+    if not assume_yes and not ask("Write the real state of every resource into the stack's state?"):
+        raise errors.StackError("not confirmed; nothing was changed")
+    with view.shown():
+        result = engine.refresh()
+    _report(result, console)
+
+
+def outputs(target: targets.Target, *, show_secrets: bool) -> dict[str, Any]:
+    """Read the outputs of the last `up`."""
+    return dict(_engine(target, lambda _event: None).outputs(show_secrets=show_secrets))
+
+
+def scale(
+    target: targets.Target,
+    workers: int,
+    console: consoles.Console,
+    *,
+    assume_yes: bool,
+    ask: Ask,
+) -> None:
+    """Set the number of worker machines in the stack file and bring the stack up.
+
+    The file keeps its old text if the number is refused.
+    """
+    before = target.file.read_text()
+    stack_files.set_config(target.file, "bex:workers", workers)
+    try:
+        scaled = targets.read(target.project, target.stack, target.file)
+    except errors.StackError:
+        target.file.write_text(before)
+        raise
+    up(scaled, console, assume_yes=assume_yes, ask=ask)
+
+
+def _engine(target: targets.Target, listen: Callable[[events.Event], None]) -> engines.Engine:
+    return engines.Engine(
+        target.project,
+        target.stack,
+        backend_dir=target.backend,
+        config_file=target.file,
+        on_event=listen,
+    )
+
+
+def _headline(target: targets.Target) -> str:
+    kind = (
+        "real machines: namespaces of this host with their own containerd and kubelet"
+        if target.settings.machines == "real"
+        else "simulated machines (KWOK), as bex:machines asks: no containers run"
+    )
+    return f"[bold]{target.stack}[/bold]: {kind}"
+
+
+def _report(result: events.Result, console: consoles.Console) -> None:
+    console.print(rendering.summary(result.changes, result.seconds))
+    if result.interrupted:
+        from bex_stack.engine import errors as engine_errors
+
+        raise engine_errors.Interrupted("stopped; run the command again to go on")
+    if result.failures:
+        raise errors.StackError("\n".join(failure.message for failure in result.failures))

@@ -1,0 +1,56 @@
+"""What a command works on: a project folder, a stack of it, its settings and its apps.
+
+Everything a person wrote is read and checked here, before anything is touched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bex_operator import api
+from bex_stack import app_modules, settings, stack_files
+from bex_stack.embedded import instance as instances
+
+APPS = "apps"
+"""Folder of a project with its App definitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One stack of one project, read and found in order."""
+
+    project: Path
+    stack: str
+    file: Path
+    """The stack file."""
+    settings: settings.StackSettings
+    apps: tuple[api.App, ...]
+
+    @property
+    def instance(self) -> instances.Instance:
+        """The embedded cluster the settings describe."""
+        return self.settings.as_instance(settings.home())
+
+    @property
+    def backend(self) -> Path:
+        """Folder of Pulumi's file backend (`pulumi login file://…`)."""
+        return settings.home() / "pulumi"
+
+
+def read(project: Path, stack: str, config_file: Path | None = None) -> Target:
+    """Read a stack's settings and the apps they choose.
+
+    Raises:
+        errors.BadSettings, errors.BadApp: what is wrong, all of it, with file and rule.
+    """
+    file = stack_files.path_of(project, stack, config_file)
+    given = settings.parse(stack_files.read_config(file), source=file.name)
+    apps = choose_apps(project, given.apps, source=file.name)
+    return Target(project, stack, file, given, apps)
+
+
+def choose_apps(project: Path, patterns: Sequence[str], *, source: str) -> tuple[api.App, ...]:
+    """Load the apps of *project* that `bex:apps` (*patterns*, from *source*) chooses."""
+    defined = {app.name: app for app in app_modules.load(project / APPS)}
+    names = settings.select_apps(patterns, list(defined), source=source)
+    return tuple(defined[name] for name in names)
