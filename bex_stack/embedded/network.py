@@ -1,0 +1,221 @@
+"""Links, addresses and routes of an instance: its bridge, one cabled namespace per machine.
+
+Every machine reaches the host by the bridge, and everything else through the host: pods of other
+machines, too, so that a machine that joins or leaves changes a route on the host and nothing in
+other machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bex_stack.embedded import instance as instances
+
+NETNS_DIR = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
+_COMMAND_SECONDS = 10
+T = TypeVar("T")
+
+
+class NetworkError(RuntimeError):
+    """The host refused a link, address, route or namespace."""
+
+
+def netns_file(instance: instances.Instance, machine: str) -> Path:
+    """Where the machine's network namespace is held open."""
+    return NETNS_DIR / instance.namespace(machine)
+
+
+def ensure_bridge(instance: instances.Instance) -> None:
+    """Let the bridge exist, be up and hold the host's address."""
+    with _routes() as routes:
+        index = _index(routes, instance.bridge)
+        if index is None:
+            routes.link("add", ifname=instance.bridge, kind="bridge")
+            index = _index(routes, instance.bridge)
+        address = f"{instance.bridge_address}/{instance.network.prefixlen}"
+        _ensure_address(routes, index, address)
+        routes.link("set", index=index, state="up")
+
+
+def ensure_machine(instance: instances.Instance, machine: str, slot: int) -> None:
+    """Let the machine's namespace exist, cabled to the bridge, with its address and routes."""
+    path = netns_file(instance, machine)
+    if not _is_mounted(path):
+        _create_netns(path)
+    veth, address = instance.veth(slot), instance.machine_address(slot)
+    with _routes() as routes:
+        bridge = _index(routes, instance.bridge)
+        if bridge is None:
+            raise NetworkError(f"bridge {instance.bridge!r} of machine {machine!r} is missing")
+        if _index(routes, veth) is None or not _inside(path, _has_cable):
+            _remove_link(routes, veth)
+            with path.open() as namespace:
+                peer = {"ifname": "eth0", "net_ns_fd": namespace.fileno()}
+                routes.link("add", ifname=veth, kind="veth", peer=peer)
+        routes.link("set", index=_index(routes, veth), master=bridge, state="up")
+        prefix = instance.network.prefixlen
+        _inside(path, lambda: _configure_inside(f"{address}/{prefix}", instance.bridge_address))
+        routes.route("replace", dst=instance.pod_cidr(slot), gateway=address, oif=bridge)
+
+
+def has_machine(instance: instances.Instance, machine: str, slot: int) -> bool:
+    """Whether the machine's namespace and its cable exist."""
+    with _routes() as routes:
+        cabled = _index(routes, instance.veth(slot)) is not None
+    return cabled and _is_mounted(netns_file(instance, machine))
+
+
+def remove_machine(instance: instances.Instance, machine: str, slot: int) -> None:
+    """Remove what `ensure_machine` made; what is missing is no error."""
+    with _routes() as routes:
+        with contextlib.suppress(NetworkError):  # the route goes with the bridge, too
+            routes.route("del", dst=instance.pod_cidr(slot))
+        _remove_link(routes, instance.veth(slot))
+    _remove_netns(netns_file(instance, machine))
+
+
+def remove_all(instance: instances.Instance) -> None:
+    """Remove every link and namespace named after the instance, known machine or not."""
+    for path in sorted(NETNS_DIR.glob(f"{instance.name}-*")):
+        _remove_netns(path)
+    with _routes() as routes:
+        names = [link.get("ifname") for link in routes.get_links()]
+        for name in names:
+            prefix, dash, slot = str(name).partition("-")
+            if prefix == instance.name and dash and slot.isdecimal():
+                _remove_link(routes, name)
+        _remove_link(routes, instance.bridge)
+
+
+def leftovers(instance: instances.Instance) -> list[str]:
+    """Names of links and namespaces of the instance that exist."""
+    with _routes() as routes:
+        names = [str(link.get("ifname")) for link in routes.get_links()]
+    links = [n for n in names if n == instance.bridge or n.startswith(f"{instance.name}-")]
+    return links + [path.name for path in NETNS_DIR.glob(f"{instance.name}-*")]
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether a namespace is mounted on the file *path* (Path.is_mount knows folders only)."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def _create_netns(path: Path) -> None:
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    path.touch(mode=0o444)
+    # unshare(1) mounts the namespace itself; the netlink library would fork this process,
+    # which holds other threads, and `ip netns` makes a mount of the whole folder.
+    _run(["unshare", f"--net={path}", "true"])
+
+
+def _remove_netns(path: Path) -> None:
+    while _is_mounted(path):
+        _run(["umount", "--lazy", str(path)])
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others' namespaces lie there, or it never existed
+        NETNS_DIR.rmdir()
+
+
+def _configure_inside(address: str, gateway: str) -> None:
+    """Runs inside the machine's network namespace."""
+    # Machines route for their pods. Redirects would name a neighbour that pods cannot reach.
+    for setting, value in (("ip_forward", "1"), ("conf/all/accept_redirects", "0")):
+        _sysctl_here(f"net/ipv4/{setting}", value)
+    with _routes() as routes:
+        routes.link("set", index=_index(routes, "lo"), state="up")
+        index = _index(routes, "eth0")
+        _ensure_address(routes, index, address)
+        routes.link("set", index=index, state="up")
+        routes.route("replace", dst="default", gateway=gateway)
+
+
+def _has_cable() -> bool:
+    with _routes() as routes:
+        return _index(routes, "eth0") is not None
+
+
+def _sysctl_here(name: str, value: str) -> None:
+    """Set *name* in the network namespace of the calling thread."""
+    Path(f"/proc/thread-self/root/proc/sys/{name}").write_text(value)
+
+
+def _inside(path: Path, action: Callable[[], T]) -> T:
+    """Do *action* in the network namespace at *path*, on a thread that ends with it.
+
+    A namespace belongs to a thread; leaving by ending needs no way back that could fail.
+    """
+    result: list[T] = []
+    failure: list[Exception] = []
+
+    def enter_and_act() -> None:
+        try:
+            _set_netns(path)
+            result.append(action())
+        except Exception as exc:  # noqa: BLE001 - handed to the caller, who raises it
+            failure.append(exc)
+
+    thread = threading.Thread(target=enter_and_act, name=f"netns-{path.name}")
+    thread.start()
+    thread.join()
+    if failure:
+        raise NetworkError(f"network namespace {path.name!r}: {failure[0]}") from failure[0]
+    return result[0]
+
+
+def _set_netns(path: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with path.open() as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+
+def _ensure_address(routes: Any, index: int, address: str) -> None:
+    local, _, prefix = address.partition("/")
+    for known in routes.get_addr(index=index, family=2):
+        if (known.get("local"), str(known["prefixlen"])) == (local, prefix):
+            return
+    routes.addr("add", index=index, address=local, prefixlen=int(prefix))
+
+
+def _remove_link(routes: Any, name: str) -> None:
+    index = _index(routes, name)
+    if index is not None:
+        routes.link("del", index=index)
+
+
+def _index(routes: Any, name: str) -> Any:
+    found = routes.link_lookup(ifname=name)
+    return found[0] if found else None
+
+
+@contextlib.contextmanager
+def _routes() -> Iterator[Any]:
+    """The kernel's links, addresses and routes, seen from this thread's network namespace."""
+    from pyroute2 import IPRoute, netlink
+
+    try:
+        with IPRoute() as routes:
+            yield routes
+    except netlink.exceptions.NetlinkError as exc:
+        raise NetworkError(f"the kernel refused a network change: {exc}") from exc
+
+
+def _run(command: list[str]) -> None:
+    try:
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=_COMMAND_SECONDS
+        )
+    except subprocess.CalledProcessError as exc:
+        raise NetworkError(f"{' '.join(command)}: {exc.stderr.strip()}") from exc
