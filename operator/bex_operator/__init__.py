@@ -1,0 +1,1 @@
+"""The bex operator: App objects in, running services out. It never knows how machines are made."""

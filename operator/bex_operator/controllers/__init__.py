@@ -1,0 +1,1 @@
+"""Thin shells around `plan`: observe, decide, apply, report."""
