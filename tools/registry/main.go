@@ -1,0 +1,175 @@
+// Command registry serves OCI images from a folder: CNCF distribution's handlers with the
+// file-system storage driver only, listening on several addresses, configured by flags.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/health"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/sirupsen/logrus"
+)
+
+type addresses []string
+
+func (a *addresses) String() string { return strings.Join(*a, ",") }
+
+func (a *addresses) Set(value string) error {
+	if _, _, err := net.SplitHostPort(value); err != nil {
+		return fmt.Errorf("must be HOST:PORT: %w", err)
+	}
+	*a = append(*a, value)
+	return nil
+}
+
+type options struct {
+	listen   addresses
+	root     string
+	logLevel string
+	drain    time.Duration
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("registry", flag.ContinueOnError)
+	flags.Var(&o.listen, "listen", "HOST:PORT to serve on; repeat it for more addresses")
+	flags.StringVar(&o.root, "root", "", "folder that holds the images")
+	flags.StringVar(&o.logLevel, "log-level", "warning", "error, warning, info or debug")
+	flags.DurationVar(&o.drain, "drain", 10*time.Second, "how long requests may go on after SIGTERM")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case len(flags.Args()) > 0:
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case len(o.listen) == 0:
+		return o, errors.New("-listen is missing")
+	case o.root == "":
+		return o, errors.New("-root is missing")
+	}
+	return o, nil
+}
+
+func configure(o options) *configuration.Configuration {
+	config := &configuration.Configuration{
+		Storage: configuration.Storage{
+			"filesystem": configuration.Parameters{"rootdirectory": o.root},
+			"delete":     configuration.Parameters{"enabled": true},
+			// No descriptor cache: it would go on naming blobs whose files a clean-up removed.
+			"maintenance": configuration.Parameters{
+				"uploadpurging": map[any]any{
+					"enabled": true, "age": "24h", "interval": "1h", "dryrun": false,
+				},
+			},
+		},
+	}
+	config.Log.Level = configuration.Loglevel(o.logLevel)
+	config.Log.AccessLog.Disabled = true
+	// Clients follow relative locations to the name they know this registry by, which differs
+	// between the host and the machines.
+	config.HTTP.RelativeURLs = true
+	config.Health.StorageDriver.Enabled = true
+	config.Health.StorageDriver.Interval = 10 * time.Second
+	config.Health.StorageDriver.Threshold = 3
+	return config
+}
+
+// healthz answers 200 while the storage folder can be read, else 503 and what is wrong.
+func healthz(w http.ResponseWriter, r *http.Request) {
+	status := http.StatusOK
+	body := "ok\n"
+	if bad := health.CheckStatus(r.Context()); len(bad) > 0 {
+		status = http.StatusServiceUnavailable
+		body = ""
+		for name, message := range bad {
+			body += name + ": " + message + "\n"
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body)
+}
+
+func listenAll(wanted addresses) ([]net.Listener, error) {
+	var listeners []net.Listener
+	for _, address := range wanted {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return nil, err
+		}
+		listeners = append(listeners, listener)
+	}
+	return listeners, nil
+}
+
+func serve(ctx context.Context, o options) error {
+	if err := os.MkdirAll(o.root, 0o700); err != nil {
+		return err
+	}
+	app := handlers.NewApp(ctx, configure(o))
+	app.RegisterHealthChecks()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.Handle("/", health.Handler(app))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 30 * time.Second}
+
+	listeners, err := listenAll(o.listen)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, len(listeners))
+	for _, listener := range listeners {
+		fmt.Fprintf(os.Stderr, "registry: serving %s on %s\n", o.root, listener.Addr())
+		go func() { failed <- server.Serve(listener) }()
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	drained, cancel := context.WithTimeout(context.Background(), o.drain)
+	defer cancel()
+	return errors.Join(server.Shutdown(drained), app.Shutdown())
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "registry:", err)
+		os.Exit(2)
+	}
+	level, err := logrus.ParseLevel(o.logLevel)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "registry: -log-level:", err)
+		os.Exit(2)
+	}
+	logrus.SetLevel(level)
+	// Spans would go to a collector that nobody runs here.
+	_ = os.Setenv("OTEL_TRACES_EXPORTER", "none")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "registry:", err)
+		os.Exit(1)
+	}
+}
