@@ -102,6 +102,10 @@ class Instance:
         """The administrator's kubeconfig (group system:masters)."""
         return self.dir / "kubeconfig"
 
+    def kubeconfig_of(self, user: str) -> Path:
+        """Kubeconfig of another user than the administrator; made for the first that needs it."""
+        return self.dir / "kubeconfigs" / f"{user}.kubeconfig"
+
     @property
     def supervisor_socket(self) -> Path:
         """Where the instance's supervisord listens."""

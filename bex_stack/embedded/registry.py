@@ -1,0 +1,38 @@
+"""The OCI registry as a process: on loopback for the host, on the bridge for machines. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bex_stack.embedded import instance as instances
+from bex_stack.embedded import processes
+
+NAME = "registry"
+KNOWN_AS = "localhost:5050"
+"""What the registry is called in image names, whatever its port on the host."""
+
+
+def endpoint(instance: instances.Instance) -> str:
+    """HOST:PORT for the host."""
+    return f"127.0.0.1:{instance.registry_port}"
+
+
+def machine_endpoint(instance: instances.Instance) -> str:
+    """HOST:PORT for machines."""
+    return f"{instance.bind_address}:{instance.registry_port}"
+
+
+def health_url(instance: instances.Instance) -> str:
+    """What answers 200 while the registry can read its data."""
+    return f"http://{endpoint(instance)}/healthz"
+
+
+def process(instance: instances.Instance, program: Path) -> processes.Process:
+    """The registry; its data lies in the instance's folder."""
+    command = (
+        str(program),
+        f"-root={instance.dir / 'registry'}",
+        f"-listen={endpoint(instance)}",
+        f"-listen={machine_endpoint(instance)}",
+    )
+    return processes.Process(NAME, command, priority=40)
