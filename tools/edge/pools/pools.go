@@ -5,7 +5,8 @@
 // and the addresses of all pools are one table that is replaced as a whole:
 //
 //	app        bex                                the table a configuration starts from
-//	upstreams  http.reverse_proxy.upstreams.bex   the addresses of one pool, read at every attempt
+//	upstreams  http.reverse_proxy.upstreams.bex   the addresses of one pool, read at every attempt;
+//	                                              one that just failed is left out for a moment
 //	matcher    http.matchers.bex_ready            true while a pool has an address
 //	admin      GET, PUT /bex/pools                read or replace the table
 package pools
@@ -18,14 +19,22 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-const maxTableBytes = 64 << 20
+const (
+	maxTableBytes = 64 << 20
+
+	// A pod that died is out of the table within a second; one on a dead machine takes longer, and
+	// costs one attempt per this time.
+	suspicion = 2 * time.Second
+)
 
 func init() {
 	caddy.RegisterModule(App{})
@@ -67,6 +76,45 @@ func newTable(pools map[string][]string) (*table, error) {
 	}
 	sum := sha256.Sum256(raw)
 	return &table{pools: pools, digest: hex.EncodeToString(sum[:])}, nil
+}
+
+// suspects are addresses that failed an attempt which may be repeated. Caddy's own passive health
+// checks also count requests that the client broke off, so a client could take every pod out.
+var suspects = struct {
+	sync.RWMutex
+	until map[string]time.Time
+}{until: map[string]time.Time{}}
+
+func suspect(address string) {
+	now := time.Now()
+	suspects.Lock()
+	defer suspects.Unlock()
+	for known, until := range suspects.until {
+		if now.After(until) {
+			delete(suspects.until, known)
+		}
+	}
+	suspects.until[address] = now.Add(suspicion)
+}
+
+// trusted leaves suspects out, unless nobody else is left.
+func trusted(members []string) []string {
+	suspects.RLock()
+	defer suspects.RUnlock()
+	if len(suspects.until) == 0 {
+		return members
+	}
+	now := time.Now()
+	rest := make([]string, 0, len(members))
+	for _, member := range members {
+		if !now.Before(suspects.until[member]) {
+			rest = append(rest, member)
+		}
+	}
+	if len(rest) == 0 {
+		return members
+	}
+	return rest
 }
 
 // App carries the table within a configuration, so that Caddy restarts with the pods it last knew.
@@ -115,12 +163,24 @@ func (Upstreams) CaddyModule() caddy.ModuleInfo {
 
 // GetUpstreams returns values of their own for every attempt, because the proxy writes into them.
 func (u Upstreams) GetUpstreams(*http.Request) ([]*reverseproxy.Upstream, error) {
-	members := addresses(u.Pool)
+	members := trusted(addresses(u.Pool))
 	upstreams := make([]*reverseproxy.Upstream, len(members))
 	for i, member := range members {
 		upstreams[i] = &reverseproxy.Upstream{Dial: member}
 	}
 	return upstreams, nil
+}
+
+// ResetCache is called before an attempt is repeated; the replacer knows where the last one went.
+func (u Upstreams) ResetCache(r *http.Request) error {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return nil
+	}
+	if address, _ := replacer.GetString("http.reverse_proxy.upstream.hostport"); address != "" {
+		suspect(address)
+	}
+	return nil
 }
 
 // Ready matches requests while its pool has an address.
@@ -210,9 +270,9 @@ func replacePools(w http.ResponseWriter, r *http.Request) error {
 
 // Interfaces the modules are found by.
 var (
-	_ caddy.App                         = (*App)(nil)
-	_ caddy.Provisioner                 = (*App)(nil)
-	_ reverseproxy.UpstreamSource       = (*Upstreams)(nil)
-	_ caddyhttp.RequestMatcherWithError = (*Ready)(nil)
-	_ caddy.AdminRouter                 = (*Admin)(nil)
+	_ caddy.App                          = (*App)(nil)
+	_ caddy.Provisioner                  = (*App)(nil)
+	_ reverseproxy.CachingUpstreamSource = (*Upstreams)(nil)
+	_ caddyhttp.RequestMatcherWithError  = (*Ready)(nil)
+	_ caddy.AdminRouter                  = (*Admin)(nil)
 )
