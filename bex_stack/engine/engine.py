@@ -1,0 +1,265 @@
+"""Runs a project's program against a stack: up, preview, destroy, refresh, outputs.
+
+An embedded engine for a supported subset; anything else is refused by name. See the package.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bex_stack.engine import (
+    backend,
+    deployment,
+    errors,
+    events,
+    interruptions,
+    lock,
+    passphrase,
+    previews,
+    program,
+    project,
+    recovery,
+    refreshing,
+    registry,
+    reporting,
+    run,
+    snapshot,
+    state,
+    urns,
+    values,
+)
+
+
+class Engine:
+    """One stack of one project, its state in `backend_dir` (see `pulumi login file://`).
+
+    `on_event` is called for everything that happens, one call at a time, from several threads.
+    Every method raises the errors of `bex_stack.engine.errors` when it could not begin (project,
+    state, secrets, lock); once begun, what failed is in the Result.
+    """
+
+    def __init__(
+        self,
+        project_dir: Path,
+        stack: str,
+        *,
+        backend_dir: Path,
+        config_file: Path | None = None,
+        config_overrides: Mapping[str, str] | None = None,
+        parallel: int = 16,
+        on_event: events.Listener | None = None,
+    ) -> None:
+        self._project_dir = Path(project_dir).resolve()
+        self._stack = stack
+        self._root = Path(backend_dir)
+        self._config_file = config_file
+        self._overrides = dict(config_overrides or {})
+        self._parallel = parallel
+        self._listener = on_event
+
+    def up(self) -> events.Result:
+        """Bring everything to what the program asks for and delete what it no longer has."""
+        return self._run(dry_run=False, work=self._program_work)
+
+    def preview(self) -> events.Result:
+        """Say what up would do; `digest` holds the document of `pulumi preview --json`."""
+        return self._run(dry_run=True, work=self._program_work)
+
+    def destroy(self) -> events.Result:
+        """Delete every resource of the stack, dependents first."""
+        return self._run(dry_run=False, work=_destroy_work)
+
+    def preview_destroy(self) -> events.Result:
+        """Say what destroy would delete."""
+        return self._run(dry_run=True, work=_destroy_work)
+
+    def refresh(self) -> events.Result:
+        """Bring the state in line with what exists."""
+        return self._run(dry_run=False, work=refreshing.refresh)
+
+    def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
+        """Return the stack's outputs as of the last up; empty for a stack that does not exist."""
+        found = project.load_project(self._project_dir)
+        files = self._files(found)
+        stored = backend.read(files)
+        if stored is None:
+            return {}
+        crypter = None
+        if stored.salt:
+            crypter = passphrase.open_state(self._passphrase(), stored.salt, str(files.state))
+        resources = backend.decode(stored, crypter, files).resources
+        return _stack_outputs(resources, show_secrets=show_secrets)
+
+    def remove_stack(self) -> None:
+        """Delete the stack's state, backups and history.
+
+        Raises: StateError while it still has resources, StateLocked while another run works on it.
+        """
+        found = project.load_project(self._project_dir)
+        files = self._files(found)
+        with lock.held(files.locks, lambda _: None):
+            stored = backend.read(files)
+            if stored is not None and stored.deployment.get("resources"):
+                raise errors.StateError(
+                    f"stack {self._stack!r} still has resources; destroy it first"
+                )
+            backend.remove(files)
+
+    def _run(self, *, dry_run: bool, work: Callable[[run.Run], None]) -> events.Result:
+        started = time.monotonic()
+        reporter = reporting.Reporter(self._listener)
+        found = project.load_project(self._project_dir)
+        stack_file = project.load_stack(found, self._stack, self._config_file)
+        files = self._files(found)
+        held = contextlib.nullcontext() if dry_run else lock.held(files.locks, reporter.say)
+        with held:
+            current = self._prepare(found, stack_file, files, reporter, dry_run=dry_run)
+            if not dry_run:
+                backend.back_up(files)
+            with (
+                program.importable(found.main),
+                interruptions.watched(current.stopping, reporter.say),
+            ):
+                interrupted = _attempt(current, work)
+            current.registry.close()
+        seconds = time.monotonic() - started
+        config = current.configuration.masked()
+        digest = current.digest.document(config, reporter.diagnostics, reporter.counts, seconds)
+        return events.Result(
+            changes=reporter.counts,
+            outputs=_stack_outputs(current.snapshot.all(), show_secrets=False),
+            seconds=seconds,
+            failures=reporter.failures,
+            interrupted=interrupted,
+            digest=digest if dry_run else {},
+        )
+
+    def _prepare(
+        self,
+        found: project.Project,
+        stack_file: project.StackFile,
+        files: backend.StackFiles,
+        reporter: reporting.Reporter,
+        *,
+        dry_run: bool,
+    ) -> run.Run:
+        """Read and decrypt everything; nothing is changed before all of it is good."""
+        stored = backend.read(files)
+        secret = self._passphrase()
+        config_crypter = None
+        if stack_file.salt:
+            config_crypter = passphrase.open_state(secret, stack_file.salt, str(stack_file.path))
+        state_crypter = config_crypter
+        if stored is not None and stored.salt and stored.salt != stack_file.salt:
+            state_crypter = passphrase.open_state(secret, stored.salt, str(files.state))
+        configuration = project.configuration(found, stack_file, self._overrides, config_crypter)
+        recorded = state.Deployment()
+        if stored is not None:
+            recorded = backend.decode(stored, state_crypter, files)
+        crypter = config_crypter or state_crypter or passphrase.create(secret)
+        return run.Run(
+            project=found,
+            stack=self._stack,
+            configuration=configuration,
+            snapshot=snapshot.Snapshot(files, recorded, crypter, dry_run=dry_run),
+            registry=self._registry(found, configuration),
+            reporter=reporter,
+            digest=previews.Digest(),
+            dry_run=dry_run,
+            parallel=threading.Semaphore(self._parallel),
+        )
+
+    def _registry(
+        self, found: project.Project, configuration: project.Configuration
+    ) -> registry.Registry:
+        """Return the providers there are; their modules load when a program needs them."""
+
+        def dynamic_provider(config: values.Properties) -> Any:
+            from bex_stack.engine import dynamic
+
+            return dynamic.DynamicProvider(found.name, config)
+
+        def kubernetes_provider(config: values.Properties) -> Any:
+            from bex_stack.engine.kubernetes import configuration as settings
+            from bex_stack.engine.kubernetes import provider
+
+            return provider.KubernetesProvider(settings.from_inputs(config))
+
+        def builtin(config: values.Properties) -> Any:
+            from bex_stack.engine import stack_references
+
+            return stack_references.BuiltinProvider(self._root, found.name, self._passphrase())
+
+        return registry.Registry(
+            {
+                "pulumi-python": dynamic_provider,
+                "kubernetes": kubernetes_provider,
+                registry.BUILTIN: builtin,
+            }
+        )
+
+    def _program_work(self, current: run.Run) -> None:
+        from bex_stack.engine import monitor
+
+        recovery.settle(current)
+        resources = deployment.Deployment(current)
+        watcher = monitor.Monitor(resources, dry_run=current.dry_run)
+        program.run(
+            program.Program(
+                project=current.project,
+                stack=self._stack,
+                configuration=current.configuration,
+                monitor=watcher,
+                engine=monitor.Engine(current.reporter),
+                parallel=self._parallel,
+                dry_run=current.dry_run,
+            )
+        )
+        current.ensure_going()
+        resources.delete_rest()
+
+    def _files(self, found: project.Project) -> backend.StackFiles:
+        return backend.StackFiles(self._root, found.name, self._stack)
+
+    def _passphrase(self) -> str:
+        return passphrase.find(self._root, os.environ)
+
+
+def _destroy_work(current: run.Run) -> None:
+    recovery.settle(current)
+    deployment.delete_all(current, current.snapshot.all())
+
+
+def _attempt(current: run.Run, work: Callable[[run.Run], None]) -> bool:
+    """Do the work; record what failed. Returns whether a person stopped it."""
+    try:
+        work(current)
+    except errors.Interrupted:
+        pass
+    except errors.ResourceFailed as exc:
+        current.reporter.fail(exc.urn, exc.reason)
+    except errors.ProgramFailed as exc:
+        current.reporter.fail("", str(exc))
+        current.reporter.say(exc.trace, severity="debug")
+    except errors.EngineError as exc:
+        current.reporter.fail("", str(exc))
+    except KeyboardInterrupt:
+        current.stopping.set()
+    finally:
+        current.snapshot.flush()
+    return current.stopping.is_set()
+
+
+def _stack_outputs(
+    resources: list[state.Resource] | tuple[state.Resource, ...], *, show_secrets: bool
+) -> dict[str, Any]:
+    stack = next((each for each in resources if each.type == urns.STACK_TYPE), None)
+    if stack is None:
+        return {}
+    if show_secrets:
+        return dict(values.reveal(stack.outputs))
+    return dict(reporting.visible(stack.outputs))

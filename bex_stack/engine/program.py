@@ -1,0 +1,155 @@
+"""Runs a Pulumi program in this process, as the CLI's Python language host does in its own.
+
+Source: pulumi-language-python-exec and pulumi/automation/_server.py (3.272). Uses the standard
+event loop only: the SDK pumps it re-entrantly.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bex_stack.engine import errors
+from bex_stack.engine import monitor as monitors
+from bex_stack.engine import project as projects
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program and everything it is run with."""
+
+    project: projects.Project
+    stack: str
+    configuration: projects.Configuration
+    monitor: monitors.Monitor
+    engine: monitors.Engine
+    parallel: int
+    dry_run: bool
+
+
+def run(program: Program) -> None:
+    """Run the program until all its registrations are answered.
+
+    Raises: the monitor's own error when a registration failed, else ProgramFailed.
+    """
+    contextvars.copy_context().run(_run, program)
+
+
+@contextlib.contextmanager
+def importable(directory: Path) -> Iterator[None]:
+    """Let modules beside the program be imported for the block, and forget them afterwards.
+
+    Pickled dynamic providers are found by their module's name, even when the program is not run.
+    """
+    folder = str(directory if directory.is_dir() else directory.parent)
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+        _forget(Path(folder), before)
+
+
+def _run(program: Program) -> None:
+    import pulumi
+
+    pulumi.runtime.set_all_config(
+        dict(program.configuration.values), sorted(program.configuration.secret_keys)
+    )
+    pulumi.runtime.settings.ROOT.set(None)
+    pulumi.runtime.configure(
+        pulumi.runtime.Settings(
+            project=program.project.name,
+            stack=program.stack,
+            monitor=program.monitor,
+            engine=program.engine,
+            parallel=program.parallel,
+            dry_run=program.dry_run,
+            organization="organization",
+            root_directory=str(program.project.directory),
+        )
+    )
+    try:
+        with _loop(program.parallel) as loop:
+            loop.run_until_complete(
+                pulumi.runtime.run_in_stack(lambda: _execute(program.project.main))
+            )
+    except BaseException as exc:
+        if program.monitor.error is not None:
+            raise program.monitor.error from exc
+        if isinstance(exc, KeyboardInterrupt):
+            raise errors.Interrupted("the run was stopped") from exc
+        raise errors.ProgramFailed(_summary(exc, program.project), _trace(exc)) from exc
+
+
+def _execute(main: Path) -> None:
+    """Run the file, or the folder's `__main__.py`, with its folder as working directory."""
+    before = Path.cwd()
+    os.chdir(main if main.is_dir() else main.parent)
+    try:
+        runpy.run_path(str(main), run_name="__main__")
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _loop(parallel: int) -> Iterator[asyncio.AbstractEventLoop]:
+    """Offer an event loop whose threads are done when the block ends."""
+    logger = logging.getLogger("asyncio")
+    level = logger.level
+    # Tasks that a failure leaves behind are cancelled below; asyncio would print each of them.
+    logger.setLevel(logging.CRITICAL)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    pool = ThreadPoolExecutor(max_workers=parallel * 4, thread_name_prefix="pulumi")
+    loop.set_default_executor(pool)
+    try:
+        yield loop
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        asyncio.set_event_loop(None)
+        loop.close()
+        logger.setLevel(level)
+
+
+def _forget(folder: Path, before: set[str]) -> None:
+    """Drop modules that were imported from the program's own folder during the run."""
+    keep = {__name__.partition(".")[0]}
+    for name in set(sys.modules) - before:
+        top = name.partition(".")[0]
+        if top in keep or top in before:
+            continue
+        if (folder / f"{top}.py").exists() or (folder / top).is_dir():
+            sys.modules.pop(name, None)
+
+
+def _summary(exc: BaseException, found: projects.Project) -> str:
+    """Name the error and the last line of the program's own code it passed."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    root = str(found.directory)
+    own = [
+        each
+        for each in frames
+        if each.filename.startswith(root) and "site-packages" not in each.filename
+    ]
+    place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    return f"the program failed{place}: {type(exc).__name__}: {exc}"
+
+
+def _trace(exc: BaseException) -> str:
+    return "".join(traceback.format_exception(exc))
