@@ -1,32 +1,18 @@
-"""The one Kubernetes client: plain dicts in and out, one aiohttp session, errors mapped once.
+"""The one Kubernetes client: plain dicts in and out. It knows paths and verbs; what objects mean is
+the callers' affair."""
 
-It knows paths, verbs and timeouts; what objects mean is the callers' affair.
-"""
-
-import asyncio
 import contextlib
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-import aiohttp
-import orjson
-
-from bex_operator.kube import errors, kinds, kubeconfig
+from bex_operator.kube import errors, kinds, kubeconfig, transport
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON: apiVersion, kind, metadata, …"""
 
-REQUEST_SECONDS = 30.0
-CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 100.0
-"""A watch that says nothing for so long is dead: bookmarks come about every 60 s."""
 PAGE_SIZE = 500
-BUSY_RETRIES = 3
-BUSY_WAIT_SECONDS = 10.0
 
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
@@ -49,14 +35,11 @@ class Event:
     object: Object
 
 
-class Client:
+class Client(transport.Transport):
     """Talks to one API server as one user. Use as `async with Client.from_kubeconfig(path)`."""
 
     def __init__(self, access: kubeconfig.Access, *, user_agent: str = "bex") -> None:
-        self._access = access
-        self._user_agent = user_agent
-        self._session: aiohttp.ClientSession | None = None
-        self._tls: ssl.SSLContext | None = None
+        super().__init__(access, user_agent=user_agent)
         self._discovered: dict[tuple[str, str], kinds.Kind] = {}
 
     @classmethod
@@ -65,30 +48,6 @@ class Client:
     ) -> Self:
         """Make a client for the kubeconfig's current context, or for *context*."""
         return cls(kubeconfig.load(Path(path), context), user_agent=user_agent)
-
-    @property
-    def server(self) -> str:
-        """Base URL of the API server."""
-        return self._access.server
-
-    async def __aenter__(self) -> Self:
-        self._tls = self._access.tls()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
-            auto_decompress=True,
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     async def get(self, kind: kinds.Kind, name: str, namespace: str | None = None) -> Object:
         """Read one object."""
@@ -230,7 +189,7 @@ class Client:
         labels: str | None = None,
         fields: str | None = None,
         timeout_seconds: int = 300,
-        silence_seconds: float = SILENCE_SECONDS,
+        silence_seconds: float = transport.SILENCE_SECONDS,
     ) -> AsyncGenerator[Event, None]:
         """Follow changes after *resource_version* until the server ends the watch.
 
@@ -249,32 +208,11 @@ class Client:
         lines = self.lines(kind.path(namespace), params=params, silence_seconds=silence_seconds)
         async with contextlib.aclosing(lines):
             async for line in lines:
-                event = _object(_decode(line))
+                event = _object(transport.decode(line))
                 body = event.get("object") or {}
                 if event.get("type") == "ERROR":
                     raise errors.from_status(int(body.get("code") or 500), body)
                 yield Event(str(event.get("type")), body)
-
-    async def lines(
-        self,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        silence_seconds: float = SILENCE_SECONDS,
-    ) -> AsyncGenerator[bytes, None]:
-        """Stream an answer line by line, without its line ends (watches, followed logs)."""
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds
-        )
-        rest = b""
-        async with self._answer("GET", path, timeout=timeout, params=params) as answer:
-            async for chunk in answer.content.iter_any():
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    if line:
-                        yield line
-        if rest.strip():
-            yield rest
 
     async def evict(self, pod_name: str, namespace: str) -> None:
         """Ask for a pod's eviction, respecting disruption budgets.
@@ -289,33 +227,12 @@ class Client:
             "metadata": {"name": pod_name, "namespace": namespace},
         }
         path = kinds.POD.path(namespace, pod_name, "eviction")
-        await self._once("POST", path, body=orjson.dumps(body))
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Send one request; the answer as JSON, or as text if it is not JSON.
-
-        A server too busy to take the request (429 with Retry-After) is asked again a few times.
-        """
-        content = None if body is None else orjson.dumps(body)
-        for _ in range(BUSY_RETRIES):
-            try:
-                return await self._once(method, path, params=params, body=content, headers=headers)
-            except errors.TooManyRequests as busy:
-                await asyncio.sleep(min(busy.retry_after_seconds, BUSY_WAIT_SECONDS))
-        return await self._once(method, path, params=params, body=content, headers=headers)
+        await self.request_once("POST", path, body=body)
 
     async def ready(self) -> bool:
         """Tell whether the API server says it is ready; False when it cannot be asked."""
         try:
-            await self._once("GET", "/readyz")
+            await self.request_once("GET", "/readyz")
         except errors.KubeError:
             return False
         return True
@@ -353,89 +270,6 @@ class Client:
         if kind.namespaced and not namespace:
             raise ValueError(f"{kind.kind} {metadata.get('name')!r} has no metadata.namespace")
         return kind, namespace if kind.namespaced else None, str(metadata.get("name", ""))
-
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-        async with self._answer(
-            method, path, timeout=timeout, params=params, body=body, headers=headers
-        ) as answer:
-            return _content(answer, await answer.read())
-
-    @contextlib.asynccontextmanager
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        *,
-        timeout: aiohttp.ClientTimeout,
-        params: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Open an answer of status 2xx or 3xx; every error inside becomes one of ours."""
-        if self._session is None:
-            raise RuntimeError("the client is not open: use it in `async with`")
-        where = f"{method} {self._access.server}{path}"
-        try:
-            async with self._session.request(
-                method,
-                self._access.server + path,
-                params=params,
-                data=body,
-                headers=self._headers(body) | dict(headers or {}),
-                timeout=timeout,
-                ssl=self._tls if self._tls is not None else True,
-                server_hostname=self._access.tls_server_name,
-                allow_redirects=False,
-            ) as answer:
-                if answer.status >= 400:
-                    raise errors.from_status(
-                        answer.status,
-                        _lenient(await answer.read()),
-                        answer.headers.get("Retry-After"),
-                    )
-                yield answer
-        except TimeoutError as exc:
-            raise errors.Unreachable(f"{where}: no answer in time") from exc
-        except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as exc:
-            # ValueError: what aiohttp's parsers raise for some garbled answers.
-            raise errors.Unreachable(f"{where}: {type(exc).__name__}: {exc}") from exc
-
-    def _headers(self, body: bytes | None) -> dict[str, str]:
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        token = self._access.bearer()
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        return headers
-
-
-def _content(answer: aiohttp.ClientResponse, raw: bytes) -> Any:
-    if answer.content_type == "application/json":
-        return _decode(raw)
-    return raw.decode(errors="replace")
-
-
-def _decode(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as exc:
-        raise errors.Unreachable(f"the API server sent no valid JSON ({exc.msg})") from exc
-
-
-def _lenient(raw: bytes) -> object:
-    """Decode an error's body, which a proxy in between may have written as text."""
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return raw.decode(errors="replace")
 
 
 def _object(value: Any) -> Object:
