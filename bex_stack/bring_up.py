@@ -24,7 +24,7 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
     console.print(_headline(target), soft_wrap=True)
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
-    engine.check()
+    engine.outputs()  # refuses a broken state or a wrong passphrase before the host is touched
     hosts.prepare(target, console, assume_yes=assume_yes)
     if not assume_yes:
         if not preview(target, console).changed:
@@ -53,7 +53,6 @@ def destroy(
     """Take *target* down and forget its state; nothing but the toolchain's cache is left."""
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
-    engine.check()
     if not assume_yes and not ask(f"Destroy everything of stack {target.stack!r}?"):
         raise errors.StackError("not confirmed; nothing was changed")
     with view.shown():
@@ -69,7 +68,6 @@ def refresh(
     """Read the real state of every resource into the stack's state."""
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
-    engine.check()
     if not assume_yes and not ask("Write the real state of every resource into the stack's state?"):
         raise errors.StackError("not confirmed; nothing was changed")
     with view.shown():

@@ -86,8 +86,8 @@ def preview(
     target = targets.read(cwd.resolve(), stack, config_file)
     result = bring_up.preview(target, _out(quiet=output_json))
     if output_json:
-        _print_json(result.as_json())
-    if expect_no_changes and result.has_changes:
+        _print_json(result.digest)
+    if expect_no_changes and result.changed:
         raise errors.ChangesFound("the preview expected no changes and found some")
 
 

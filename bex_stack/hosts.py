@@ -1,0 +1,62 @@
+"""Readies this host for a stack: what it lacks is said first, all at once; programs are built."""
+
+import subprocess
+import sys
+
+from rich import console as consoles
+
+from bex_stack import errors, settings, targets
+from bex_stack.embedded import golang, host_facts, preflight, system_packages, toolchain
+
+TOOLCHAIN = "bex_stack.embedded.toolchain"
+
+
+def prepare(target: targets.Target, console: consoles.Console, *, assume_yes: bool) -> None:
+    """Check the host, mend with apt what *assume_yes* allows, build the programs that are missing.
+
+    Raises:
+        errors.HostUnfit: what is missing, each with the command that mends it; nothing was touched.
+    """
+    needs = _needs(target)
+    problems = preflight.check(needs, host_facts.observe(needs))
+    if problems and assume_yes:
+        system_packages.mend_with_apt(problems, tell=console.print)
+        problems = preflight.check(needs, host_facts.observe(needs))
+    if problems:
+        raise errors.HostUnfit("\n".join(str(problem) for problem in problems))
+    toolchain.ensure(_programs(target))
+
+
+def build_extras() -> None:
+    """Build what nobody waits for (kubectl, ctr) behind the command, at low priority."""
+    if toolchain.missing(toolchain.EXTRAS):
+        subprocess.Popen(
+            ["nice", sys.executable, "-m", TOOLCHAIN, "build", *toolchain.EXTRAS],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def _programs(target: targets.Target) -> tuple[str, ...]:
+    if target.settings.machines == "simulated":
+        return (*toolchain.CONTROL_PLANE, *toolchain.REGISTRY, *toolchain.SIMULATED)
+    return (*toolchain.FIRST_APP, "coredns")
+
+
+def _needs(target: targets.Target) -> preflight.Needs:
+    stack = target.settings
+    return preflight.Needs(
+        cache=golang.default_cache(),
+        state=settings.home(),
+        has_real_machines=stack.machines == "real",
+        builds=tuple(toolchain.missing(_programs(target))),
+        ports=(
+            preflight.Port(stack.edge_http_port, "bex:edgeHttpPort"),
+            preflight.Port(stack.edge_https_port, "bex:edgeHttpsPort"),
+            preflight.Port(stack.registry_port, "bex:registryPort"),
+        ),
+        instance=stack.instance,
+        tries_kernel=not target.instance.dir.exists(),
+    )

@@ -1,0 +1,69 @@
+"""A snapshot of everything a stack could leave on the host, to compare before and after."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyroute2 import IPRoute, netns
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What is there of one instance."""
+
+    processes: frozenset[str]
+    namespaces: frozenset[str]
+    links: frozenset[str]
+    routes: frozenset[str]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    tables: frozenset[str]
+    forwarding: str
+    files: frozenset[str]
+
+
+def observe(instance: str, *folders: Path) -> Footprint:
+    """Look for everything named after *instance*, and for files in *folders*."""
+    with IPRoute() as routes:
+        links = {link.get("ifname") for link in routes.get_links()}
+        ways = {str(route.get("dst")) for route in routes.get_routes(family=2)}
+    return Footprint(
+        processes=frozenset(_processes(instance)),
+        namespaces=frozenset(n for n in netns.listnetns() if n.startswith(f"{instance}-")),
+        links=frozenset(str(link) for link in links),
+        routes=frozenset(ways),
+        mounts=frozenset(
+            line.split()[4]
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if instance in line
+        ),
+        cgroups=frozenset(
+            str(path)
+            for pattern in (f"{instance}", f"*/{instance}")
+            for path in Path("/sys/fs/cgroup").glob(pattern)
+        ),
+        tables=frozenset(
+            subprocess.run(
+                ["nft", "list", "tables"], capture_output=True, text=True, check=True
+            ).stdout.splitlines()
+        ),
+        forwarding=Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(),
+        files=frozenset(
+            str(path) for folder in folders if folder.exists() for path in folder.rglob("*")
+        ),
+    )
+
+
+def _processes(instance: str) -> set[str]:
+    found = set()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"BEX_INSTANCE={instance}\0".encode() in environment.read_bytes():
+                found.add(f"{environment.parent.name} {_command(environment.parent)}")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def _command(process: Path) -> str:
+    return process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
