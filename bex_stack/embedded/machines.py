@@ -1,0 +1,143 @@
+"""Deeds of machines: made, observed, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bex_operator.kube import client as kube
+from bex_operator.kube import errors, kinds
+from bex_stack.embedded import (
+    cgroups,
+    cluster,
+    disk,
+    identities,
+    machine_config,
+    machine_processes,
+    mounts,
+    network,
+    readiness,
+    supervision,
+)
+from bex_stack.embedded import instance as instances
+
+READY_SECONDS = 120.0
+_FOLDERS = ("run", "root", "containerd", "kubelet", "pod-logs", "tmp")
+
+
+def ensure(
+    instance: instances.Instance,
+    machine: machine_config.Machine,
+    programs: Mapping[str, Path],
+) -> None:
+    """Let *machine* run and its node be Ready; *programs* are its binaries by name.
+
+    Needs a control plane that is ready.
+
+    Raises: readiness.NotReady, network.NetworkError, supervision.SupervisionError.
+    """
+    cluster.ensure_host(instance)
+    folder = disk.ensure_dir(instance.machine_dir(machine.name))
+    _remember(folder, machine)
+    for name in _FOLDERS:
+        disk.ensure_dir(folder / name)
+    (folder / "kubelet").chmod(0o755)  # pods of other users pass through it
+    cgroups.ensure(instance.cgroup(machine.name))
+    network.ensure_machine(instance, machine.name, machine.slot)
+    identities.ensure_machine(instance, machine.name, machine.slot)
+    _ensure_files(instance, machine)
+    supervision.ensure(instance, machine_processes.render(instance, machine, programs))
+    wait_ready(instance, machine.name)
+    asyncio.run(_label(instance, machine))
+
+
+def wait_ready(instance: instances.Instance, machine: str) -> None:
+    """Wait until the node of *machine* is Ready.
+
+    Raises: readiness.NotReady.
+    """
+    readiness.wait(
+        lambda: is_node_ready(instance, machine),
+        what=f"node {machine!r}",
+        timeout_seconds=READY_SECONDS,
+        instance=instance,
+        process=f"{machine}-kubelet",
+        poll_seconds=0.1,
+    )
+
+
+def is_healthy(instance: instances.Instance, machine: machine_config.Machine) -> bool:
+    """Whether everything of *machine* runs and its node is Ready."""
+    return (
+        not supervision.missing(instance, machine_processes.names(machine.name))
+        and network.has_machine(instance, machine.name, machine.slot)
+        and is_node_ready(instance, machine.name)
+    )
+
+
+def is_node_ready(instance: instances.Instance, machine: str) -> bool:
+    """Whether the API server says so; an API server that does not answer says no."""
+    node = asyncio.run(_node(instance, machine))
+    conditions = (node or {}).get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def remove(instance: instances.Instance, machine: machine_config.Machine) -> None:
+    """Stop *machine* and remove everything it had on the host; its node is not touched."""
+    supervision.remove(instance, reversed(machine_processes.names(machine.name)))
+    network.remove_machine(instance, machine.name, machine.slot)
+    cgroups.remove(instance.cgroup(machine.name))
+    folder = instance.machine_dir(machine.name)
+    mounts.unmount_below(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def known(instance: instances.Instance) -> list[machine_config.Machine]:
+    """Machines that were made and not removed, in the order of their slots."""
+    found = []
+    for path in (instance.dir / "machines").glob("*/machine.json"):
+        data = disk.read(path)
+        if data:
+            found.append(machine_config.Machine(**json.loads(data)))
+    return sorted(found, key=lambda machine: machine.slot)
+
+
+def _remember(folder: Path, machine: machine_config.Machine) -> None:
+    record = {"name": machine.name, "slot": machine.slot, "role": machine.role}
+    disk.ensure_file(folder / "machine.json", json.dumps(record) + "\n")
+
+
+def _ensure_files(instance: instances.Instance, machine: machine_config.Machine) -> None:
+    folder = instance.machine_dir(machine.name)
+    rendered = machine_config.render(instance, machine, snapshotter=_snapshotter(folder))
+    for name, content in rendered.items():
+        disk.ensure_file(folder / name, content)
+    if not disk.read(folder / "etc" / "machine-id"):
+        disk.ensure_file(folder / "etc" / "machine-id", f"{uuid.uuid4().hex}\n")
+
+
+def _snapshotter(folder: Path) -> str:
+    """Overlay file systems do not stack: on one (a container's disk) images are copied."""
+    return "native" if mounts.file_system(folder) == "overlay" else "overlayfs"
+
+
+async def _node(instance: instances.Instance, machine: str) -> dict[str, Any] | None:
+    try:
+        async with kube.Client.from_kubeconfig(instance.kubeconfig) as client:
+            return await client.get(kinds.NODE, machine)
+    except (errors.KubeError, OSError):
+        return None
+
+
+async def _label(instance: instances.Instance, machine: machine_config.Machine) -> None:
+    body = {"metadata": {"labels": dict(machine.labels)}}
+    async with kube.Client.from_kubeconfig(instance.kubeconfig) as client:
+        await client.patch(
+            kinds.NODE, machine.name, None, body, field_manager=cluster.FIELD_MANAGER
+        )
