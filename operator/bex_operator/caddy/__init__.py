@@ -1,0 +1,1 @@
+"""Caddy: the one place that speaks to its admin API."""

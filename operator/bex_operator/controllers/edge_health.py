@@ -1,0 +1,91 @@
+"""What the feeder tells about itself: /healthz, /readyz and /metrics."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import prometheus_client
+from aiohttp import web
+
+from bex_operator.plan import edge
+
+
+class Health:
+    """Counters of one feeder; the feeder calls a method for each thing that happens."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus_client.CollectorRegistry()
+        self.is_ready = False
+        """Whether Caddy has once held all that the cluster wants."""
+        self._hosts = self._gauge("bex_edge_hosts", "Hosts that have a route")
+        self._pods = self._gauge("bex_edge_pods", "Addresses of ready pods in all pools")
+        self._refused = self._gauge("bex_edge_refused_hosts", "Hosts of Ingresses without a route")
+        self._up = self._gauge("bex_edge_caddy_up", "1 while Caddy answers on its admin socket")
+        self._loads = self._counter("bex_edge_loads", "Configurations loaded into Caddy")
+        self._replaced = self._counter("bex_edge_pool_updates", "Pod changes sent without a load")
+        self._failures = self._counter("bex_edge_refusals", "What Caddy refused to take")
+        self._seconds = self._gauge("bex_edge_last_load_seconds", "How long the last load took")
+
+    def decided(self, routes: edge.Routes) -> None:
+        """Count what the cluster wants."""
+        self._hosts.set(len(routes.hosts))
+        self._pods.set(sum(len(pool.addresses) for pool in routes.pools))
+        self._refused.set(len(routes.refusals))
+
+    def loaded(self, seconds: float) -> None:
+        """Count a configuration that Caddy took."""
+        self._loads.inc()
+        self._seconds.set(seconds)
+
+    def replaced(self) -> None:
+        """Count a change of pods that Caddy took."""
+        self._replaced.inc()
+
+    def failed(self) -> None:
+        """Count something that Caddy refused."""
+        self._failures.inc()
+
+    def in_step(self, *, is_whole: bool) -> None:
+        """Note that Caddy answered; *is_whole*: it holds all it was sent."""
+        self._up.set(1)
+        self.is_ready = self.is_ready or is_whole
+
+    def lost(self) -> None:
+        """Note that Caddy does not answer."""
+        self._up.set(0)
+
+    def _gauge(self, name: str, text: str) -> prometheus_client.Gauge:
+        return prometheus_client.Gauge(name, text, registry=self.registry)
+
+    def _counter(self, name: str, text: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(name, text, registry=self.registry)
+
+
+@contextlib.asynccontextmanager
+async def serve(health: Health, address: str, port: int) -> AsyncIterator[None]:
+    """Serve the three endpoints while the block runs."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if health.is_ready:
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="caddy does not hold the cluster's routes yet\n")
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(
+            body=prometheus_client.generate_latest(health.registry),
+            headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
+        )
+
+    app = web.Application()
+    app.add_routes(
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    )
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address, port).start()
+        yield
+    finally:
+        await runner.cleanup()
