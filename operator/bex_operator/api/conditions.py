@@ -1,0 +1,66 @@
+"""Types and reasons of an App's conditions, and how a list of them changes. Pure.
+
+Ready        every wanted replica of the newest revision serves
+Released     the newest revision is the one that serves
+Progressing  something is still on its way without anyone's help
+Routed       the App's hosts lead to it
+HostsClaimed every host the App asks for is its own
+Degraded     it serves, but with less than was asked for
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from bex_operator.api import status
+
+READY = "Ready"
+RELEASED = "Released"
+PROGRESSING = "Progressing"
+ROUTED = "Routed"
+HOSTS_CLAIMED = "HostsClaimed"
+DEGRADED = "Degraded"
+DELETION_STALLED = "DeletionStalled"
+
+MESSAGE_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A condition without its history."""
+
+    type: str
+    holds: bool
+    reason: str
+    message: str
+
+
+def merge(
+    before: Iterable[status.Condition], facts: Iterable[Fact], *, generation: int, now: str
+) -> tuple[status.Condition, ...]:
+    """Return the conditions for *facts*; the transition time moves only with the status.
+
+    *now* is RFC 3339 in UTC, whole seconds.
+    """
+    old = {condition.type: condition for condition in before}
+    return tuple(_condition(fact, old.get(fact.type), generation, now) for fact in facts)
+
+
+def find(conditions: Iterable[status.Condition], wanted: str) -> status.Condition | None:
+    """Return the condition of type *wanted*."""
+    return next((each for each in conditions if each.type == wanted), None)
+
+
+def _condition(
+    fact: Fact, before: status.Condition | None, generation: int, now: str
+) -> status.Condition:
+    truth: Literal["True", "False"] = "True" if fact.holds else "False"
+    unchanged = before is not None and before.status == truth
+    return status.Condition(
+        type=fact.type,
+        status=truth,
+        reason=fact.reason,
+        message=fact.message[:MESSAGE_LIMIT],
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if before and unchanged else now,
+    )

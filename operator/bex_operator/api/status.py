@@ -1,0 +1,66 @@
+"""What the operator reports about an App: conditions are the truth, the phase is for people."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bex_operator.api import rules
+
+Phase = Literal["Pending", "Building", "Deploying", "Running", "Hibernated", "Failed"]
+
+
+class Condition(rules.Model):
+    """One fact about the App, and since when it holds."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """What the fact is about, like Ready."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why, as one word for programs."""
+    message: Annotated[str, Field(max_length=32768)]
+    """Why, and what would mend it, for people."""
+    observed_generation: Annotated[int, Field(ge=0)]
+    """Generation of the App this was found for."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the status last changed."""
+
+
+class Release(rules.Model):
+    """The newest release: one image with one runtime configuration."""
+
+    number: Annotated[int, Field(ge=0)]
+    """Counts the App's releases; never used twice."""
+    digest: str
+    """Digest of the runtime configuration."""
+
+
+class AppStatus(rules.Model):
+    """What was found of an App."""
+
+    phase: Phase
+    """The state in one word: Failed only if nothing serves."""
+    observed_generation: Annotated[int, Field(ge=0)]
+    """Generation of the App this status was made for."""
+    active_revision: str | None = None
+    """The revision that serves, like rev-3."""
+    release: Annotated[Release, Field(strict=False)] | None = None
+    """The newest release, serving or on its way."""
+    image: str | None = None
+    """Image of the revision that serves."""
+    url: str | None = None
+    """Where the App answers."""
+    urls: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """All addresses the App answers at."""
+    replicas: int = 0
+    """Pods there are, of any revision."""
+    ready_replicas: int = 0
+    """Pods of the newest revision that are ready."""
+    selector: str | None = None
+    """Label selector of the App's pods, for the scale subresource."""
+    conditions: Annotated[
+        tuple[Annotated[Condition, Field(strict=False)], ...],
+        Field(strict=False),
+        rules.Unique("type"),
+    ] = ()
+    """Everything known, one condition for each fact."""
