@@ -41,6 +41,16 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Data:
+    """A file a program needs, made of files of its module one after another."""
+
+    name: str
+    module: str
+    sources: tuple[str, ...]
+    """Paths in the module, `---` is put between them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Binary:
     """One program and how it is built."""
 
@@ -54,6 +64,8 @@ class Binary:
     tags: tuple[str, ...] = ()
     cgo: bool = False
     """Needs a C compiler; linked statically all the same, so that a cache serves any host."""
+    data: tuple[Data, ...] = ()
+    """Files that come with it, in `share/` beside `bin/`."""
 
 
 def _kubernetes(name: str, seconds: int) -> Binary:
@@ -83,6 +95,22 @@ def _cni(name: str, folder: str) -> Binary:
     stamp = Stamp(f"{module}/pkg/utils/buildversion.BuildVersion", module)
     return Binary(name, "machine", f"{module}/plugins/{folder}/{name}", 2, (stamp,))
 
+
+_KWOK_STAGES = Data(
+    "stages.yaml",
+    "sigs.k8s.io/kwok",
+    tuple(
+        f"kustomize/stage/{path}.yaml"
+        for path in (
+            "node/fast/node-initialize",
+            "node/heartbeat-with-lease/node-heartbeat-with-lease",
+            "pod/fast/pod-ready",
+            "pod/fast/pod-complete",
+            "pod/fast/pod-delete",
+        )
+    ),
+)
+"""Without stages kwok ends with "no stages found"."""
 
 _CRANE = "github.com/google/go-containerregistry"
 
@@ -120,7 +148,7 @@ _TABLE = (
     Binary("coredns", "dns", ".", 20),
     _kubernetes("kubectl", 20),
     _containerd("ctr", 6),
-    Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 90),
+    Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 15, data=(_KWOK_STAGES,)),
 )
 
 BINARIES = {binary.name: binary for binary in _TABLE}
@@ -209,6 +237,7 @@ def family_digest(family: str, tools: Path = TOOLS) -> str:
         (
             *(b.name, b.package, b.tags, b.cgo and STATIC_FLAGS),
             [(s.symbol, s.module, s.part) for s in b.stamps],
+            *(data.sources for data in b.data),
         )
         for b in _TABLE
         if b.family == family

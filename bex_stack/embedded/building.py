@@ -110,10 +110,34 @@ def _compile(go: golang.Go, binary: binaries.Binary, target: Path) -> None:
                 "Repeat it with:\n  "
                 + repeat_command(folder, go.settings(os.environ, cgo=binary.cgo), again)
             )
+        _write_data(go, binary, target)
         partial.chmod(0o755)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _write_data(go: golang.Go, binary: binaries.Binary, target: Path) -> None:
+    for data in binary.data:
+        folder = binaries.TOOLS / binary.family
+        output, failure = run(
+            [str(go.program), "list", "-m", "-f", "{{.Dir}}", data.module],
+            cwd=folder,
+            env=go.environment(os.environ, cgo=False),
+        )
+        if failure:
+            raise golang.ToolchainError(
+                f"{data.module} is not in the module cache: {failure}\n{golang.last_lines(output)}"
+            )
+        texts = [(Path(output.strip()) / source).read_text() for source in data.sources]
+        path = share_path(target, data.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n---\n".join(texts))
+
+
+def share_path(program: Path, name: str) -> Path:
+    """Return where the data file *name* of *program* lies."""
+    return program.parents[1] / "share" / name
 
 
 def repeat_command(folder: Path, settings: dict[str, str], command: list[str]) -> str:

@@ -109,7 +109,8 @@ def _kernel_errors(scratch: Path, commands: frozenset[str]) -> dict[str, str]:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         return errors | {"namespaces": last}
-    return errors | json.loads(done.stdout)
+    tried: dict[str, str] = json.loads(done.stdout)
+    return errors | tried
 
 
 def _has_writable_cgroups() -> bool:

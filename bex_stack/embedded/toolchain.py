@@ -51,6 +51,7 @@ __all__ = [
     "start_background",
 ]
 
+
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """Programs that are there."""
@@ -69,6 +70,11 @@ class Toolchain:
             raise ToolchainError(
                 f"{name} was not asked for; there are {', '.join(self.paths) or 'none'}"
             ) from None
+
+    def data(self, name: str) -> Path:
+        """Return the one data file that comes with *name*, such as the stages of kwok."""
+        (data,) = binaries.get(name).data
+        return building.share_path(self.path(name), data.name)
 
     @property
     def cni_dir(self) -> Path:

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +23,21 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/sirupsen/logrus"
 )
+
+// maxEntries is distribution's own default for lists of repositories and tags; flags have no file
+// to take it from, and zero would answer empty lists.
+const maxEntries = 1000
+
+// quiet drops what distribution logs as an error for every image it is asked for and lacks: that
+// is how a push begins, and how machines find out that they must ask elsewhere.
+type quiet struct{ logrus.Formatter }
+
+func (q quiet) Format(entry *logrus.Entry) ([]byte, error) {
+	if entry.Data["http.response.status"] == http.StatusNotFound && entry.Level >= logrus.ErrorLevel {
+		return nil, nil
+	}
+	return q.Formatter.Format(entry)
+}
 
 type addresses []string
 
@@ -81,6 +97,10 @@ func configure(o options) *configuration.Configuration {
 	// Clients follow relative locations to the name they know this registry by, which differs
 	// between the host and the machines.
 	config.HTTP.RelativeURLs = true
+	// Signs the state of uploads in progress; one that a restart breaks is begun anew.
+	config.HTTP.Secret = rand.Text()
+	config.Catalog.MaxEntries = maxEntries
+	config.Tags.MaxTags = maxEntries
 	config.Health.StorageDriver.Enabled = true
 	config.Health.StorageDriver.Interval = 10 * time.Second
 	config.Health.StorageDriver.Threshold = 3
@@ -164,6 +184,9 @@ func main() {
 		os.Exit(2)
 	}
 	logrus.SetLevel(level)
+	if level < logrus.InfoLevel {
+		logrus.SetFormatter(quiet{&logrus.TextFormatter{DisableColors: true}})
+	}
 	// Spans would go to a collector that nobody runs here.
 	_ = os.Setenv("OTEL_TRACES_EXPORTER", "none")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
