@@ -17,6 +17,7 @@ from bex_stack.embedded import (
     firewall,
     identities,
     network,
+    processes,
     readiness,
     supervision,
 )
@@ -47,35 +48,43 @@ def ensure(instance: instances.Instance, programs: Mapping[str, Path]) -> None:
     Raises: readiness.NotReady, supervision.SupervisionError, network.NetworkError.
     """
     ensure_host(instance)
-    keys = identities.ensure_control_plane(instance)
+    identities.ensure_control_plane(instance)
     _ensure_files(instance)
-    first = [
-        control_plane.etcd(instance, keys, programs[control_plane.ETCD]),
-        control_plane.api_server(instance, keys, programs[control_plane.API_SERVER]),
-    ]
-    supervision.ensure(instance, first)
+    wanted = processes_of(instance, programs)
+    supervision.ensure(instance, wanted[:2])
     _wait(instance, control_plane.API_SERVER)
-    name = control_plane.CONTROLLER_MANAGER
-    second = [
-        control_plane.controller_manager(instance, keys, programs[name]),
-        control_plane.scheduler(instance, keys, programs[control_plane.SCHEDULER]),
-    ]
-    supervision.ensure(instance, second)
+    # The others read their rights from the API server when they start, and would only fail before.
+    supervision.ensure(instance, wanted[2:])
     asyncio.run(_apply(instance, bootstrap_objects()))
     _wait(instance, control_plane.CONTROLLER_MANAGER)
     _wait(instance, control_plane.SCHEDULER)
 
 
-def is_healthy(instance: instances.Instance) -> bool:
-    """Whether all processes of the control plane run and the API server is ready."""
-    if supervision.missing(instance, control_plane.NAMES):
+def processes_of(
+    instance: instances.Instance, programs: Mapping[str, Path]
+) -> list[processes.Process]:
+    """The control plane's processes: first the two that all others need."""
+    keys = identities.control_plane_keys(instance)
+    makers = (
+        (control_plane.ETCD, control_plane.etcd),
+        (control_plane.API_SERVER, control_plane.api_server),
+        (control_plane.CONTROLLER_MANAGER, control_plane.controller_manager),
+        (control_plane.SCHEDULER, control_plane.scheduler),
+    )
+    return [make(instance, keys, programs[name]) for name, make in makers]
+
+
+def is_settled(instance: instances.Instance, programs: Mapping[str, Path]) -> bool:
+    """Whether `ensure` would change nothing."""
+    if supervision.pending(instance, processes_of(instance, programs)):
         return False
     if instance.kind == "real" and not firewall.is_in_place(instance):
         return False
+    if not identities.is_current(instance.pki_dir):
+        return False
     authority = identities.cluster_authority(instance).certificate
-    return readiness.answers(
-        control_plane.health_urls(instance)[control_plane.API_SERVER], authority=authority
-    )
+    url = control_plane.health_urls(instance)[control_plane.API_SERVER]
+    return readiness.answers(url, authority=authority)
 
 
 def bootstrap_objects() -> list[dict[str, Any]]:

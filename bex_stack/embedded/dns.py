@@ -51,10 +51,9 @@ def render_corefile(instance: instances.Instance, *, upstream: Path) -> str:
 
 
 def process(instance: instances.Instance, program: Path) -> processes.Process:
-    """CoreDNS on the instance's address."""
+    """CoreDNS on the instance's address; run it with the kubeconfig of USER."""
     command = (str(program), "-conf", str(corefile(instance)))
-    inputs = (corefile(instance), instance.kubeconfig_of(USER))
-    return processes.Process(NAME, command, inputs=inputs, priority=50)
+    return processes.Process(NAME, command, inputs=(corefile(instance),), priority=50)
 
 
 def ready_url(instance: instances.Instance) -> str:

@@ -73,15 +73,20 @@ def ensure(instance: instances.Instance) -> None:
             FORWARDING.write_text("1")
 
 
-def is_in_place(instance: instances.Instance) -> bool:
-    """Whether the instance's table exists and the host forwards."""
+def exists(instance: instances.Instance) -> bool:
+    """Whether the instance's table exists."""
     listed = subprocess.run(
         ["nft", "list", "table", "ip", instance.table],
         capture_output=True,
         timeout=_COMMAND_SECONDS,
         check=False,
     )
-    return listed.returncode == 0 and FORWARDING.read_text().strip() == "1"
+    return listed.returncode == 0
+
+
+def is_in_place(instance: instances.Instance) -> bool:
+    """Whether the instance's table exists and the host forwards."""
+    return exists(instance) and FORWARDING.read_text().strip() == "1"
 
 
 def remove(instance: instances.Instance) -> None:

@@ -35,33 +35,63 @@ class ControlPlaneKeys:
     service_accounts: pki.Pair
 
 
+def control_plane_keys(instance: instances.Instance) -> ControlPlaneKeys:
+    """Where the keys of the control plane lie; touches nothing."""
+    folder = instance.pki_dir
+
+    def pair(name: str, public: str = "crt") -> pki.Pair:
+        return pki.Pair(folder / f"{name}.{public}", folder / f"{name}.key")
+
+    return ControlPlaneKeys(
+        authority=cluster_authority(instance),
+        etcd_authority=pki.Authority(folder / "etcd-ca"),
+        api_server=pair("apiserver"),
+        api_server_to_kubelet=pair("apiserver-kubelet"),
+        api_server_to_etcd=pair("apiserver-etcd"),
+        etcd=pair("etcd"),
+        controller_manager=pair("controller-manager"),
+        scheduler=pair("scheduler"),
+        service_accounts=pair("service-accounts", "pub"),
+    )
+
+
+def is_current(*folders: Path) -> bool:
+    """Whether no certificate in *folders* ends so soon that up would renew it."""
+    return not any(pki.ending(folder, now=_now()) for folder in folders)
+
+
+def is_user_current(instance: instances.Instance, user: str) -> bool:
+    """Whether the certificate of *user* exists and does not end soon."""
+    return pki.is_lasting(pki.user_pair(instance.kubeconfig_of(user)).certificate, now=_now())
+
+
 def ensure_control_plane(instance: instances.Instance) -> ControlPlaneKeys:
     """Make or renew all keys of the control plane and the kubeconfigs of its components."""
     disk.ensure_dir(instance.dir)
-    folder = disk.ensure_dir(instance.pki_dir)
+    disk.ensure_dir(instance.pki_dir)
+    keys = control_plane_keys(instance)
     # One at a time: two authorities made at once would disown each other's certificates.
     with disk.locked(instance.run_dir / "pki.lock"):
         now = _now()
-        cluster = pki.ensure_authority(folder / "cluster-ca", f"bex {instance.name}", now=now)
-        etcd = pki.ensure_authority(folder / "etcd-ca", f"bex {instance.name} etcd", now=now)
-
-        def pair(name: str, leaf: pki.Leaf, authority: pki.Authority = cluster) -> pki.Pair:
-            return pki.ensure_pair(authority, folder / name, leaf, now=now)[0]
-
+        cluster, etcd = keys.authority, keys.etcd_authority
+        pki.ensure_authority(cluster.stem, f"bex {instance.name}", now=now)
+        pki.ensure_authority(etcd.stem, f"bex {instance.name} etcd", now=now)
         here = ("127.0.0.1", instance.bind_address)
-        keys = ControlPlaneKeys(
-            authority=cluster,
-            etcd_authority=etcd,
-            api_server=pair("apiserver", _api_server(instance)),
-            api_server_to_kubelet=pair("apiserver-kubelet", pki.Leaf(KUBELET_CLIENT)),
-            api_server_to_etcd=pair("apiserver-etcd", pki.Leaf("kube-apiserver"), etcd),
-            etcd=pair("etcd", pki.Leaf("etcd", (), ("localhost",), here), etcd),
-            controller_manager=pair(
-                "controller-manager", pki.Leaf("kube-controller-manager", addresses=here)
+        leaves = (
+            (cluster, keys.api_server, _api_server(instance)),
+            (cluster, keys.api_server_to_kubelet, pki.Leaf(KUBELET_CLIENT)),
+            (etcd, keys.api_server_to_etcd, pki.Leaf("kube-apiserver")),
+            (etcd, keys.etcd, pki.Leaf("etcd", (), ("localhost",), here)),
+            (
+                cluster,
+                keys.controller_manager,
+                pki.Leaf("kube-controller-manager", addresses=here),
             ),
-            scheduler=pair("scheduler", pki.Leaf("kube-scheduler", addresses=here)),
-            service_accounts=pki.ensure_signing_key(folder / "service-accounts"),
+            (cluster, keys.scheduler, pki.Leaf("kube-scheduler", addresses=here)),
         )
+        for authority, pair, leaf in leaves:
+            pki.ensure_pair(authority, pair.key.with_suffix(""), leaf, now=now)
+        pki.ensure_signing_key(keys.service_accounts.key.with_suffix(""))
     ensure_kubeconfig(instance, ADMIN, organizations=("system:masters",), path=instance.kubeconfig)
     for user in (CONTROLLER_MANAGER, SCHEDULER):
         ensure_kubeconfig(instance, user)

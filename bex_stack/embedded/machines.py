@@ -71,10 +71,19 @@ def wait_ready(instance: instances.Instance, machine: str) -> None:
     )
 
 
-def is_healthy(instance: instances.Instance, machine: machine_config.Machine) -> bool:
-    """Whether everything of *machine* runs and its node is Ready."""
+def is_settled(
+    instance: instances.Instance,
+    machine: machine_config.Machine,
+    programs: Mapping[str, Path],
+) -> bool:
+    """Whether `ensure` would change nothing and the node is Ready."""
+    wanted = machine_processes.render(instance, machine, programs)
+    folder = instance.machine_dir(machine.name)
     return (
-        not supervision.missing(instance, machine_processes.names(machine.name))
+        folder.exists()
+        and not supervision.pending(instance, wanted)
+        and not _outdated(instance, machine)
+        and identities.is_current(folder / "kubernetes")
         and network.has_machine(instance, machine.name, machine.slot)
         and is_node_ready(instance, machine.name)
     )
@@ -115,11 +124,21 @@ def _remember(folder: Path, machine: machine_config.Machine) -> None:
 
 def _ensure_files(instance: instances.Instance, machine: machine_config.Machine) -> None:
     folder = instance.machine_dir(machine.name)
-    rendered = machine_config.render(instance, machine, snapshotter=_snapshotter(folder))
-    for name, content in rendered.items():
-        disk.ensure_file(folder / name, content)
+    for path, content in _files(instance, machine).items():
+        disk.ensure_file(path, content)
     if not disk.read(folder / "etc" / "machine-id"):
         disk.ensure_file(folder / "etc" / "machine-id", f"{uuid.uuid4().hex}\n")
+
+
+def _files(instance: instances.Instance, machine: machine_config.Machine) -> dict[Path, str]:
+    folder = instance.machine_dir(machine.name)
+    rendered = machine_config.render(instance, machine, snapshotter=_snapshotter(folder))
+    return {folder / name: content for name, content in rendered.items()}
+
+
+def _outdated(instance: instances.Instance, machine: machine_config.Machine) -> list[Path]:
+    files = _files(instance, machine)
+    return [path for path, content in files.items() if disk.read(path) != content.encode()]
 
 
 def _snapshotter(folder: Path) -> str:

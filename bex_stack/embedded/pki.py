@@ -116,6 +116,18 @@ def ensure_pair(
     return pair, True
 
 
+def ending(folder: Path, *, now: datetime.datetime) -> list[Path]:
+    """Certificates in *folder* that are broken or end within 30 days."""
+    return [path for path in sorted(folder.glob("*.crt")) if not is_lasting(path, now=now)]
+
+
+def is_lasting(path: Path, *, now: datetime.datetime) -> bool:
+    """Whether *path* holds a certificate that does not end within 30 days."""
+    certificate = _load_certificate(path)
+    soon = now + datetime.timedelta(days=RENEW_DAYS)
+    return certificate is not None and certificate.not_valid_after_utc >= soon
+
+
 def ensure_signing_key(stem: Path) -> Pair:
     """Make the key pair that signs service-account tokens; `.certificate` is the public key."""
     pair = Pair(stem.with_name(stem.name + ".pub"), stem.with_name(stem.name + ".key"))
@@ -159,7 +171,7 @@ def ensure_kubeconfig(
     path: Path, authority: Authority, leaf: Leaf, *, server: str, now: datetime.datetime
 ) -> Path:
     """Let *path* be the kubeconfig of the user *leaf* names; key and certificate lie beside it."""
-    pair, _ = ensure_pair(authority, path.with_name(f".{path.name}"), leaf, now=now)
+    pair, _ = ensure_pair(authority, user_pair(path).key.with_suffix(""), leaf, now=now)
     text = render_kubeconfig(
         server=server,
         user=leaf.common_name,
@@ -168,6 +180,12 @@ def ensure_kubeconfig(
     )
     disk.ensure_file(path, text)
     return path
+
+
+def user_pair(kubeconfig: Path) -> Pair:
+    """Where key and certificate of the user of *kubeconfig* lie."""
+    stem = kubeconfig.with_name(f".{kubeconfig.name}")
+    return Pair(stem.with_name(f"{stem.name}.crt"), stem.with_name(f"{stem.name}.key"))
 
 
 def _load_authority(

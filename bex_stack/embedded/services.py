@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bex_stack.embedded import (
 from bex_stack.embedded import instance as instances
 
 READY_SECONDS = 60.0
+DNS_PROGRAM = "coredns"
 UPSTREAM = Path("/etc/resolv.conf")
 
 
@@ -32,17 +34,23 @@ def ensure_registry(instance: instances.Instance, program: Path) -> None:
     wait_ready(instance, registry.NAME, {"http": registry.health_url(instance)})
 
 
-def ensure_dns(instance: instances.Instance, program: Path) -> None:
+def ensure_dns(instance: instances.Instance, programs: Mapping[str, Path]) -> None:
     """Let the name server run, know the cluster's names and stand behind its Service.
 
     Needs a control plane that is ready. Raises: readiness.NotReady.
     """
-    identities.ensure_kubeconfig(instance, dns.USER)
     cluster.apply(instance, dns.objects(instance))
     corefile = dns.render_corefile(instance, upstream=UPSTREAM)
     disk.ensure_file(dns.corefile(instance), corefile)
-    supervision.ensure(instance, [dns.process(instance, program)])
-    wait_ready(instance, dns.NAME, {"http": dns.ready_url(instance)})
+    process = dns.process(instance, programs[DNS_PROGRAM])
+    ready = {"http": dns.ready_url(instance)}
+    ensure_process(instance, process, user=dns.USER, ready=ready)
+
+
+def is_dns_settled(instance: instances.Instance, programs: Mapping[str, Path]) -> bool:
+    """Whether the name server runs as `ensure_dns` would start it."""
+    process = dns.process(instance, programs[DNS_PROGRAM])
+    return is_process_settled(instance, process, user=dns.USER)
 
 
 def ensure_process(
@@ -57,10 +65,19 @@ def ensure_process(
     Raises: readiness.NotReady.
     """
     if user is not None:
-        kubeconfig = identities.ensure_kubeconfig(instance, user)
-        process = _with_kubeconfig(process, kubeconfig)
+        identities.ensure_kubeconfig(instance, user)
+    process = with_user(instance, process, user)
     supervision.ensure(instance, [process])
     wait_ready(instance, process.name, ready)
+
+
+def is_process_settled(
+    instance: instances.Instance, process: processes.Process, *, user: str | None
+) -> bool:
+    """Whether *process* runs as it should, and its user's certificate lasts."""
+    if supervision.pending(instance, [with_user(instance, process, user)]):
+        return False
+    return user is None or identities.is_user_current(instance, user)
 
 
 def wait_ready(instance: instances.Instance, name: str, ready: Mapping[str, str] | None) -> None:
@@ -87,14 +104,15 @@ def wait_ready(instance: instances.Instance, name: str, ready: Mapping[str, str]
     )
 
 
-def _with_kubeconfig(process: processes.Process, kubeconfig: Path) -> processes.Process:
-    return processes.Process(
-        name=process.name,
-        command=process.command,
+def with_user(
+    instance: instances.Instance, process: processes.Process, user: str | None
+) -> processes.Process:
+    """*process* with KUBECONFIG naming the kubeconfig of *user*, and started anew with it."""
+    if user is None:
+        return process
+    kubeconfig = instance.kubeconfig_of(user)
+    return dataclasses.replace(
+        process,
         environment={"KUBECONFIG": str(kubeconfig), **process.environment},
-        directory=process.directory,
         inputs=(*process.inputs, kubeconfig),
-        stop_signal=process.stop_signal,
-        stop_seconds=process.stop_seconds,
-        priority=process.priority,
     )

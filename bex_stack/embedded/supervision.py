@@ -16,6 +16,7 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from bex_stack.embedded import disk, orphans, processes
@@ -90,6 +91,18 @@ def ensure(instance: instances.Instance, wanted: Sequence[processes.Process]) ->
         for name in started:
             _call(server.supervisor.startProcess, name, False, ignore=(_ALREADY_STARTED,))
     return sorted({*touched, *started})
+
+
+def pending(instance: instances.Instance, wanted: Sequence[processes.Process]) -> list[str]:
+    """Names of those that `ensure` would start, because they changed or do not run."""
+    changed = [
+        process.name
+        for process in wanted
+        if any(
+            disk.read(path) != text.encode() for path, text in _render(instance, process).items()
+        )
+    ]
+    return sorted({*changed, *missing(instance, [process.name for process in wanted])})
 
 
 def remove(instance: instances.Instance, names: Iterable[str]) -> None:
@@ -179,19 +192,24 @@ def _start(instance: instances.Instance, command: list[str]) -> None:
 
 
 def _write(instance: instances.Instance, process: processes.Process) -> None:
+    for path, text in _render(instance, process).items():
+        disk.ensure_file(path, text, mode=0o700 if path.suffix == ".sh" else disk.PRIVATE_FILE)
+
+
+def _render(instance: instances.Instance, process: processes.Process) -> dict[Path, str]:
+    """The script and the section of *process* by where they lie; the section names the inputs."""
     script = processes.script_file(instance, process.name)
     text = processes.render_script(process)
     digest = hashlib.sha256(text.encode())
     for path in process.inputs:
         digest.update(disk.read(path) or b"")
-    disk.ensure_file(script, text, mode=0o700)
     section = processes.render_program(
         process,
         script=script,
         log_file=processes.log_file(instance, process.name),
         digest=digest.hexdigest()[:16],
     )
-    disk.ensure_file(processes.program_file(instance, process.name), section)
+    return {script: text, processes.program_file(instance, process.name): section}
 
 
 def _forget_programs(instance: instances.Instance) -> None:

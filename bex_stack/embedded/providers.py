@@ -1,0 +1,337 @@
+"""The embedded substrate as Pulumi resources: Cluster, Registry, Machine, Process.
+
+Dynamic providers in an importable module with no data of their own, so that the state holds a
+reference to them and not their code. Every create may be repeated: what an interrupted up left is
+finished by the next. diff looks at the host, too: what does not run is a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi import dynamic
+
+_IDENTITY = ("name", "home", "kind", "network", "pod_network")
+"""Settings of an instance that cannot change while it exists."""
+
+Inputs = Mapping[str, Any]
+
+
+class _Provider(dynamic.ResourceProvider):
+    """What the four have in common: create and update are the same deed, delete may be last."""
+
+    serialize_as_secret_always = False
+
+    def create(self, props: dict[str, Any]) -> dynamic.CreateResult:
+        """Make or finish making it."""
+        return dynamic.CreateResult(self.identifier(props), {**props, **self.ensure(props)})
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> dynamic.UpdateResult:
+        """Mend it."""
+        return dynamic.UpdateResult({**news, **self.ensure(news)})
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> dynamic.DiffResult:
+        """Compare settings, then the world with them."""
+        if _instance(olds).dir != _instance(news).dir or _moved(olds, news, _IDENTITY):
+            return dynamic.DiffResult(True, ["instance"], delete_before_replace=True)
+        replaces = [key for key in self.fixed if olds.get(key) != news.get(key)]
+        changed = any(olds.get(key) != value for key, value in _own(news).items())
+        return dynamic.DiffResult(
+            changes=bool(replaces) or changed or not self.is_settled(news),
+            replaces=replaces,
+            delete_before_replace=True,
+        )
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        """Remove it, and the whole instance once nothing is left in it."""
+        from bex_stack.embedded import teardown
+
+        self.remove(props)
+        teardown.destroy_if_unused(_instance(props))
+
+    fixed: Sequence[str] = ()
+    """Inputs that cannot change while it exists."""
+
+    def identifier(self, props: Inputs) -> str:
+        """Name it on this host."""
+        raise NotImplementedError
+
+    def ensure(self, props: Inputs) -> dict[str, Any]:
+        """Let it be as *props* say; return its outputs."""
+        raise NotImplementedError
+
+    def is_settled(self, props: Inputs) -> bool:
+        """Whether `ensure` would change nothing."""
+        raise NotImplementedError
+
+    def remove(self, props: Inputs) -> None:
+        """Remove it; what is gone is no error."""
+        raise NotImplementedError
+
+
+class ClusterProvider(_Provider):
+    """The control plane and, as soon as its program is built, the name server."""
+
+    def identifier(self, props: Inputs) -> str:
+        """One per instance."""
+        return str(_instance(props).name)
+
+    def ensure(self, props: Inputs) -> dict[str, Any]:
+        """Start what does not run and wait until the API server is ready."""
+        from bex_stack.embedded import cluster, services, toolchain
+
+        instance = _instance(props)
+        cluster.ensure(instance, toolchain.ensure(toolchain.CONTROL_PLANE).paths)
+        if not toolchain.missing([services.DNS_PROGRAM]):
+            services.ensure_dns(instance, toolchain.locate([services.DNS_PROGRAM]))
+        return {"kubeconfig": str(instance.kubeconfig), "api_url": instance.api_url, "ready": True}
+
+    def is_settled(self, props: Inputs) -> bool:
+        """The name server counts only once its program is there: it is built last."""
+        from bex_stack.embedded import cluster, services, toolchain
+
+        instance = _instance(props)
+        if toolchain.missing(toolchain.CONTROL_PLANE):
+            return False
+        if not cluster.is_settled(instance, toolchain.locate(toolchain.CONTROL_PLANE)):
+            return False
+        if toolchain.missing([services.DNS_PROGRAM]):
+            return True
+        return services.is_dns_settled(instance, toolchain.locate([services.DNS_PROGRAM]))
+
+    def remove(self, props: Inputs) -> None:
+        """Stop the control plane; its data goes with the instance."""
+        from bex_stack.embedded import control_plane, dns, supervision
+
+        supervision.remove(_instance(props), [dns.NAME, *reversed(control_plane.NAMES)])
+
+
+class RegistryProvider(_Provider):
+    """The OCI registry."""
+
+    def identifier(self, props: Inputs) -> str:
+        """One per instance."""
+        return f"{_instance(props).name}-registry"
+
+    def ensure(self, props: Inputs) -> dict[str, Any]:
+        """Start it unless it runs and wait until it answers."""
+        from bex_stack.embedded import registry, services, toolchain
+
+        instance = _instance(props)
+        services.ensure_registry(instance, toolchain.ensure([registry.NAME]).path(registry.NAME))
+        return {
+            "endpoint": registry.endpoint(instance),
+            "machine_endpoint": registry.machine_endpoint(instance),
+        }
+
+    def is_settled(self, props: Inputs) -> bool:
+        """It runs as the settings say."""
+        from bex_stack.embedded import registry, supervision, toolchain
+
+        instance = _instance(props)
+        program = toolchain.locate([registry.NAME])[registry.NAME]
+        return not supervision.pending(instance, [registry.process(instance, program)])
+
+    def remove(self, props: Inputs) -> None:
+        """Stop it; the images go with the instance."""
+        from bex_stack.embedded import registry, supervision
+
+        supervision.remove(_instance(props), [registry.NAME])
+
+
+class MachineProvider(_Provider):
+    """One machine, real or simulated as its instance is."""
+
+    fixed = ("machine", "slot", "role")
+
+    def identifier(self, props: Inputs) -> str:
+        """Machine names are unique within an instance."""
+        return f"{_instance(props).name}-{props['machine']}"
+
+    def ensure(self, props: Inputs) -> dict[str, Any]:
+        """Start what does not run and wait until its node is Ready."""
+        from bex_stack.embedded import machines, toolchain
+
+        instance, machine = _instance(props), _machine(props)
+        machines.ensure(instance, machine, toolchain.ensure(toolchain.MACHINE).paths)
+        return {"address": instance.machine_address(machine.slot)}
+
+    def is_settled(self, props: Inputs) -> bool:
+        """All of it runs as the settings say and its node is Ready."""
+        from bex_stack.embedded import machines, toolchain
+
+        programs = toolchain.locate(toolchain.MACHINE)
+        return machines.is_settled(_instance(props), _machine(props), programs)
+
+    def remove(self, props: Inputs) -> None:
+        """Drain it, stop it, delete its node."""
+        from bex_stack.embedded import drain, machines
+
+        instance, machine = _instance(props), _machine(props)
+        drain.drain_machine(instance, machine.name, tell=_tell)
+        machines.remove(instance, machine)
+        drain.forget_machine(instance, machine.name, tell=_tell)
+
+
+class ProcessProvider(_Provider):
+    """A process beside the cluster: the operator, the edge and its feeder."""
+
+    fixed = ("process",)
+
+    def identifier(self, props: Inputs) -> str:
+        """Process names are unique within an instance."""
+        return f"{_instance(props).name}-{props['process']}"
+
+    def ensure(self, props: Inputs) -> dict[str, Any]:
+        """Start it unless it runs as the settings say, and wait until it answers."""
+        from bex_stack.embedded import cluster, services
+
+        instance = _instance(props)
+        cluster.ensure_host(instance)
+        user = props.get("user")
+        services.ensure_process(instance, _process(props), user=user, ready=props.get("ready"))
+        return {}
+
+    def is_settled(self, props: Inputs) -> bool:
+        """It runs as the settings say."""
+        from bex_stack.embedded import services
+
+        instance = _instance(props)
+        return services.is_process_settled(instance, _process(props), user=props.get("user"))
+
+    def remove(self, props: Inputs) -> None:
+        """Stop it."""
+        from bex_stack.embedded import supervision
+
+        supervision.remove(_instance(props), [str(props["process"])])
+
+
+class Cluster(dynamic.Resource, module="embedded", name="Cluster"):
+    """The control plane of an embedded instance."""
+
+    kubeconfig: pulumi.Output[str]
+    """Path of the administrator's kubeconfig on this host."""
+    api_url: pulumi.Output[str]
+    ready: pulumi.Output[bool]
+
+    def __init__(
+        self,
+        name: str,
+        instance: pulumi.Input[dict[str, Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"instance": instance, "kubeconfig": None, "api_url": None, "ready": None}
+        super().__init__(ClusterProvider(), name, props, opts)
+
+
+class Registry(dynamic.Resource, module="embedded", name="Registry"):
+    """The OCI registry of an embedded instance."""
+
+    endpoint: pulumi.Output[str]
+    """HOST:PORT on this host."""
+    machine_endpoint: pulumi.Output[str]
+    """HOST:PORT for machines."""
+
+    def __init__(
+        self,
+        name: str,
+        instance: pulumi.Input[dict[str, Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"instance": instance, "endpoint": None, "machine_endpoint": None}
+        super().__init__(RegistryProvider(), name, props, opts)
+
+
+class Machine(dynamic.Resource, module="embedded", name="Machine"):
+    """One machine; deleting it drains it first."""
+
+    address: pulumi.Output[str]
+    """Where the host and other machines reach it."""
+
+    def __init__(
+        self,
+        name: str,
+        instance: pulumi.Input[dict[str, Any]],
+        *,
+        machine: pulumi.Input[str],
+        slot: pulumi.Input[int],
+        role: pulumi.Input[str] = "worker",
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"machine": machine, "slot": slot, "role": role, "address": None}
+        super().__init__(MachineProvider(), name, {"instance": instance, **props}, opts)
+
+
+class Process(dynamic.Resource, module="embedded", name="Process"):
+    """A process the instance's supervisor keeps running."""
+
+    def __init__(  # noqa: PLR0913 - a resource takes its properties one by one
+        self,
+        name: str,
+        instance: pulumi.Input[dict[str, Any]],
+        *,
+        process: pulumi.Input[str],
+        command: pulumi.Input[list[str]],
+        env: pulumi.Input[dict[str, str]] | None = None,
+        user: pulumi.Input[str] | None = None,
+        working_dir: pulumi.Input[str] = "/",
+        ready: pulumi.Input[dict[str, str]] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "instance": instance,
+            "process": process,
+            "command": command,
+            "env": env or {},
+            "user": user,
+            "working_dir": working_dir,
+            "ready": ready,
+        }
+        super().__init__(ProcessProvider(), name, props, opts)
+
+
+def _instance(props: Inputs) -> Any:
+    from bex_stack.embedded import instance as instances
+
+    return instances.from_inputs(props["instance"])
+
+
+def _machine(props: Inputs) -> Any:
+    from bex_stack.embedded import machine_config
+
+    return machine_config.Machine(
+        name=str(props["machine"]), slot=int(props["slot"]), role=props.get("role", "worker")
+    )
+
+
+def _process(props: Inputs) -> Any:
+    from pathlib import Path
+
+    from bex_stack.embedded import processes
+
+    return processes.Process(
+        name=str(props["process"]),
+        command=tuple(props["command"]),
+        environment=dict(props.get("env") or {}),
+        directory=Path(props.get("working_dir") or "/"),
+        priority=200,
+    )
+
+
+def _own(props: Inputs) -> dict[str, Any]:
+    """Inputs as they were given; outputs are None there until the resource exists."""
+    return {
+        key: value for key, value in props.items() if value is not None and not key.startswith("__")
+    }
+
+
+def _moved(olds: Inputs, news: Inputs, keys: Sequence[str]) -> bool:
+    return any(olds["instance"].get(key) != news["instance"].get(key) for key in keys)
+
+
+def _tell(message: str) -> None:
+    import logging
+
+    logging.getLogger("bex.embedded").info(message)
