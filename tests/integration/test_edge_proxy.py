@@ -1,0 +1,372 @@
+"""What the edge's configuration makes a real Caddy do."""
+
+import asyncio
+import hashlib
+import json
+import signal
+import stat
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bex_operator.caddy import client as caddy
+from bex_operator.caddy import errors as caddy_errors
+from bex_operator.plan import edge, edge_config
+from tests.support.edge_proxy import (
+    Pod,
+    Proxy,
+    caddy_binary,
+    pods,
+    proxy,
+    stopped_proxy,
+    until,
+)
+
+__all__ = ["caddy_binary", "pods", "proxy", "stopped_proxy"]
+
+POOL = "bex-apps/hello:80"
+HELLO = edge.Host("hello.localhost", (edge.Path("/", False, POOL),))
+
+
+async def test_edge_says_it_is_starting_before_it_knows_routes(proxy: Proxy) -> None:
+    """From the bootstrap configuration any host gets 503 and a time to come back."""
+    status, body, retry_after = await proxy.get("hello.localhost")
+
+    assert (status, retry_after) == (503, "1")
+    assert "starting" in body
+
+
+async def test_request_reaches_every_pod(proxy: Proxy, pods: tuple[Pod, Pod]) -> None:
+    """Requests for a host are spread over its pods."""
+    await proxy.serve(HELLO, pools={POOL: [pod.endpoint for pod in pods]})
+
+    answers = [await proxy.get("hello.localhost") for _ in range(20)]
+
+    assert {status for status, _, _ in answers} == {200}
+    assert {body for _, body, _ in answers} == {"one", "two"}
+
+
+async def test_host_is_compared_without_case_port_and_root_dot(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """All the ways to write a host are the host."""
+    await proxy.serve(HELLO, pools={POOL: [pods[0].endpoint]})
+    spellings = ["HELLO.localhost", "hello.localhost.", "Hello.LocalHost.:8080"]
+
+    statuses = [(await proxy.get(spelling))[0] for spelling in spellings]
+
+    assert statuses == [200, 200, 200]
+
+
+async def test_unknown_host_gets_a_page_that_names_it(proxy: Proxy) -> None:
+    """A host without a route is a plain 404."""
+    await proxy.serve(HELLO, pools={POOL: []})
+
+    status, body, retry_after = await proxy.get("other.localhost", "/a?b=<script>")
+
+    assert (status, retry_after) == (404, None)
+    assert "other.localhost" in body
+    assert "script" not in body
+
+
+async def test_host_without_ready_pod_asks_to_come_back(proxy: Proxy) -> None:
+    """A known host whose pool is empty is a 503 with Retry-After, at once."""
+    await proxy.serve(HELLO, pools={POOL: []})
+
+    async with asyncio.timeout(1):
+        status, body, retry_after = await proxy.get("hello.localhost")
+
+    assert (status, retry_after) == (503, "5")
+    assert "hello.localhost" in body
+
+
+async def test_paths_choose_the_pool(proxy: Proxy, pods: tuple[Pod, Pod]) -> None:
+    """Exact before prefix, whole path elements, case counts, the rest is 404."""
+    paths = (
+        edge.Path("/only", True, "a/one:80"),
+        edge.Path("/api", False, "a/two:80"),
+    )
+    pools = {"a/one:80": [pods[0].endpoint], "a/two:80": [pods[1].endpoint]}
+    await proxy.serve(edge.Host("hello.localhost", paths), pools=pools)
+    asked = ["/only", "/only/x", "/api", "/api/x", "/apis", "/API", "/x/../api/y"]
+
+    answers = [await proxy.get("hello.localhost", path) for path in asked]
+
+    found = [body if status == 200 else status for status, body, _ in answers]
+    assert found == ["one", 404, "two", "two", 404, 404, "two"]
+
+
+async def test_forwarded_headers_of_clients_are_dropped(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """An app is told the truth about its client, whatever the client claims."""
+    await proxy.serve(HELLO, pools={POOL: [pods[0].endpoint]})
+    claims = {
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "bank.example",
+        "X-Forwarded-Prefix": "/admin",
+        "X-Real-IP": "203.0.113.9",
+        "Forwarded": "for=203.0.113.9",
+        "X_Forwarded_For": "203.0.113.9",
+    }
+
+    await proxy.get("hello.localhost", "/", **claims)
+
+    seen = pods[0].headers[-1]
+    assert "203.0.113.9" not in json.dumps(seen)
+    assert "/admin" not in json.dumps(seen)
+    assert (seen["X-Forwarded-For"], seen["X-Forwarded-Proto"]) == ("127.0.0.1", "http")
+    assert (seen["Host"], seen["X-Forwarded-Host"]) == ("hello.localhost", "hello.localhost")
+
+
+async def test_https_has_a_certificate_of_the_local_authority(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """A routed host answers over HTTP/2 to a client that trusts the authority's file alone."""
+    await proxy.serve(HELLO, pools={POOL: [pods[0].endpoint]})
+    report = ("--http2", "--write-out", " %{http_version} %{http_code}")
+
+    async def is_certified() -> bool:
+        return await proxy.curl("hello.localhost", "/", *report) == "one 2 200"
+
+    await until(is_certified, "hello.localhost answers over https", 2)
+
+
+async def test_unknown_host_gets_its_page_over_https_too(proxy: Proxy) -> None:
+    """Who looks past the certificate of an unrouted host sees the 404 page."""
+    await proxy.serve(HELLO, pools={POOL: []})
+
+    output = await proxy.curl("other.example", "/", "--insecure", "--write-out", "%{http_code}")
+
+    assert output.endswith("404")
+    assert "other.example" in output
+
+
+async def test_http_is_not_redirected(proxy: Proxy, pods: tuple[Pod, Pod]) -> None:
+    """Plain http is served, also over HTTP/2 with prior knowledge."""
+    await proxy.serve(HELLO, pools={POOL: [pods[0].endpoint]})
+    command = [
+        *("curl", "--silent", "--noproxy", "*", "--http2-prior-knowledge"),
+        *("--header", "Host: hello.localhost", "--write-out", " %{http_version}", proxy.url),
+    ]
+
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+
+    assert output.decode() == "one 2"
+
+
+async def test_websocket_survives_changes_of_pods_and_routes(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """An upgraded connection goes on over pool updates and reloads."""
+    one, two = pods
+    await proxy.serve(HELLO, pools={POOL: [one.endpoint]})
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{proxy.url}/echo", headers={"Host": "hello.localhost"}) as socket,
+    ):
+        await socket.send_str("before")
+        before = await socket.receive_str(timeout=2)
+        other = edge.Host("other.localhost", HELLO.paths)
+        await proxy.serve(HELLO, other, pools={POOL: [two.endpoint]})
+        await asyncio.sleep(0.3)
+        await socket.send_str("after")
+        after = await socket.receive_str(timeout=2)
+
+    assert (before, after) == ("one: before", "one: after")
+
+
+async def test_events_arrive_as_they_are_sent_and_over_a_reload(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """Server-sent events are not held back, and a reload does not end them."""
+    await proxy.serve(HELLO, pools={POOL: [pods[0].endpoint]})
+    loop = asyncio.get_running_loop()
+    arrivals: list[float] = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{proxy.url}/events", headers={"Host": "hello.localhost"}) as answer,
+    ):
+        async for line in answer.content:
+            if line.startswith(b"data:"):
+                arrivals.append(loop.time())
+            if len(arrivals) == 10:
+                await proxy.serve(edge.Host("other.localhost", HELLO.paths), pools={POOL: []})
+            if len(arrivals) == 30:
+                break
+
+    assert arrivals[9] - arrivals[0] > 0.3
+    assert len(arrivals) == 30
+
+
+async def test_dead_pod_costs_no_request(proxy: Proxy, pods: tuple[Pod, Pod]) -> None:
+    """While a pool still names a pod that died, the others answer for it; no request fails."""
+    one, two = pods
+    await proxy.serve(HELLO, pools={POOL: [pod.endpoint for pod in pods]})
+    await one.stop()
+
+    answers = [await proxy.get("hello.localhost") for _ in range(30)]
+
+    assert {(status, body) for status, body, _ in answers} == {(200, "two")}
+    assert two.requests == 30
+
+
+async def test_request_waits_for_the_pod_that_replaces_a_dead_one(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """A request that found its only pod dead is answered by the pod that comes next."""
+    one, two = pods
+    await proxy.serve(HELLO, pools={POOL: [one.endpoint]})
+    await one.stop()
+
+    waiting = asyncio.create_task(proxy.get("hello.localhost"))
+    await asyncio.sleep(0.5)
+    async with proxy.client() as client:
+        await client.replace_pools({POOL: [two.endpoint]})
+    status, body, _ = await waiting
+
+    assert (status, body) == (200, "two")
+
+
+async def test_broken_off_uploads_take_no_pod_out(proxy: Proxy, pods: tuple[Pod, Pod]) -> None:
+    """A client that breaks off its uploads makes no pod look dead."""
+    await proxy.serve(HELLO, pools={POOL: [pod.endpoint for pod in pods]})
+    for _ in range(6):
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy.settings.http_port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: hello.localhost\r\nContent-Length: 9999\r\n\r\nx")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+
+    answers = [await proxy.get("hello.localhost") for _ in range(20)]
+
+    assert {body for _, body, _ in answers} == {"one", "two"}
+
+
+async def test_access_log_holds_no_query_and_no_headers(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """What may be secret in a request stays out of the log; the rest is there."""
+    await proxy.serve(HELLO, pools={POOL: [pods[0].endpoint]})
+    await proxy.get("hello.localhost", "/page?token=hush", Authorization="Bearer hush")
+    await pods[0].stop()
+    async with aiohttp.ClientSession() as session:
+        url = f"{proxy.url}/gone?token=hush"
+        headers = {"Host": "hello.localhost", "Cookie": "id=hush"}
+        async with session.post(url, headers=headers, data=b"x") as answer:
+            assert answer.status == 502
+
+    async def is_logged() -> bool:
+        return "/gone" in proxy.log
+
+    await until(is_logged, "the request is in the log", 2)
+    lines = [json.loads(line) for line in proxy.log.splitlines() if "http.log.access" in line]
+    assert [line["request"]["uri"] for line in lines] == ["/page", "/gone"]
+    assert lines[0]["request"]["host"] == "hello.localhost"
+    assert "hush" not in proxy.log
+
+
+async def test_killed_caddy_comes_back_with_its_routes(proxy: Proxy, pods: tuple[Pod, Pod]) -> None:
+    """What was kept in the file is served after a kill, without a feeder."""
+    routes = edge.Routes((HELLO,), (edge.Pool(POOL, (pods[0].endpoint,)),))
+    target = edge_config.render(routes, proxy.settings)
+    proxy.keep(json.dumps(target.config))
+    proxy.stop(signal.SIGKILL)
+
+    await proxy.start()
+
+    assert (await proxy.get("hello.localhost"))[:2] == (200, "one")
+    async with proxy.client() as client:
+        assert await client.state() == caddy.State(target.routes_digest, target.pools_digest)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        '{"half',
+        json.dumps({"apps": {"http": {"servers": []}}}),
+        "of other settings",
+        "of another caddy",
+    ],
+    ids=["truncated", "foreign", "other-ports", "unknown-module"],
+)
+async def test_useless_kept_configuration_is_replaced(stopped_proxy: Proxy, kept: str) -> None:
+    """Caddy comes up with the bootstrap configuration when it cannot use what was kept."""
+    settings = stopped_proxy.settings
+    if kept == "of other settings":
+        other = edge_config.Settings(settings.admin_socket, settings.storage, 1, 2)
+        kept = json.dumps(edge_config.bootstrap(other))
+    if kept == "of another caddy":
+        config = edge_config.bootstrap(settings)
+        config["apps"]["from_the_future"] = {}
+        kept = json.dumps(config)
+    stopped_proxy.keep(kept)
+
+    await stopped_proxy.start()
+
+    assert (await stopped_proxy.get("hello.localhost"))[0] == 503
+    assert json.loads(stopped_proxy.kept) == edge_config.bootstrap(settings)
+
+
+async def test_files_are_for_their_owner_alone(proxy: Proxy) -> None:
+    """Folders are 0700; the socket, keys and the configuration are 0600."""
+    await proxy.serve(HELLO, pools={POOL: []})
+    await until(proxy.has_authority, "the authority is there", 5)
+    folders = [Path(proxy.settings.storage), Path(proxy.settings.admin_socket).parent]
+    secrets = proxy.secrets()
+
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in folders + secrets}
+
+    assert len(secrets) >= 4
+    assert {modes[path] for path in folders} == {0o700}
+    assert {modes[path] for path in secrets} == {0o600}
+
+
+async def test_no_trust_store_is_touched(proxy: Proxy) -> None:
+    """A local authority that serves certificates changes nothing outside its storage."""
+    before = _trust()
+    await proxy.serve(HELLO, pools={POOL: []})
+    await until(proxy.has_authority, "the authority is there", 5)
+    proxy.stop()
+
+    assert _trust() == before
+    assert before
+
+
+async def test_refused_configuration_leaves_the_old_one(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """Caddy says what it does not take, and goes on with what it has."""
+    await proxy.serve(HELLO, pools={POOL: [pods[0].endpoint]})
+    async with proxy.client() as client:
+        broken = await client.config()
+        broken["apps"]["http"]["servers"]["edge"]["routes"][1]["handle"] = [{"handler": "nothing"}]
+
+        with pytest.raises(caddy_errors.Refused, match="nothing"):
+            await client.load(broken)
+        with pytest.raises(caddy_errors.Refused, match="not an address"):
+            await client.replace_pools({POOL: ["metadata.internal:80"]})
+
+    assert (await proxy.get("hello.localhost"))[:2] == (200, "one")
+
+
+async def test_absent_caddy_is_unavailable(stopped_proxy: Proxy) -> None:
+    """A socket nobody listens on is said to be that, not an error of the HTTP library."""
+    async with stopped_proxy.client() as client:
+        with pytest.raises(caddy_errors.Unavailable, match=r"caddy\.sock"):
+            await client.state()
+
+
+def _trust() -> dict[str, str]:
+    """Digest every file a system or a user may keep trusted authorities in."""
+    folders = [Path("/etc/ssl"), Path("/usr/local/share/ca-certificates"), Path("/etc/pki")]
+    folders += [
+        Path.home() / ".pki",
+        Path.home() / ".local/share/caddy",
+        Path.home() / ".config/caddy",
+    ]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
