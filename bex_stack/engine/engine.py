@@ -160,22 +160,22 @@ class Engine:
         recorded = state.Deployment()
         if stored is not None:
             recorded = backend.decode(stored, state_crypter, files)
+        stopping = threading.Event()
         crypter = config_crypter or state_crypter or passphrase.create(secret)
         return run.Run(
             project=found,
             stack=self._stack,
             configuration=configuration,
             snapshot=snapshot.Snapshot(files, recorded, crypter, dry_run=dry_run),
-            registry=self._registry(found, configuration),
+            registry=self._registry(found, stopping),
             reporter=reporter,
             digest=previews.Digest(),
             dry_run=dry_run,
             parallel=threading.Semaphore(self._parallel),
+            stopping=stopping,
         )
 
-    def _registry(
-        self, found: project.Project, configuration: project.Configuration
-    ) -> registry.Registry:
+    def _registry(self, found: project.Project, stopping: threading.Event) -> registry.Registry:
         """Return the providers there are; their modules load when a program needs them."""
 
         def dynamic_provider(config: values.Properties) -> Any:
@@ -187,7 +187,7 @@ class Engine:
             from bex_stack.engine.kubernetes import configuration as settings
             from bex_stack.engine.kubernetes import provider
 
-            return provider.KubernetesProvider(settings.from_inputs(config))
+            return provider.KubernetesProvider(settings.from_inputs(config), stopping)
 
         def builtin(config: values.Properties) -> Any:
             from bex_stack.engine import stack_references

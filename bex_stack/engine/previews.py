@@ -25,8 +25,10 @@ class Digest:
     ) -> None:
         """Add one resource's step; what the CLI does not list is left out."""
         subject = new or old
-        if subject is None or (
-            decision.operation is Operation.SAME and subject.type != urns.STACK_TYPE
+        if (
+            subject is None
+            or (decision.operation is Operation.SAME and subject.type != urns.STACK_TYPE)
+            or urns.is_default_provider(subject.urn)
         ):
             return
         step: dict[str, Any] = {"op": decision.operation.value, "urn": subject.urn}

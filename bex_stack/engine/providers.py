@@ -50,6 +50,8 @@ class Made:
     id: str
     outputs: values.Properties
     inputs: values.Properties | None = None
+    planned: tuple[differences.Difference, ...] = ()
+    """In a preview: what the server itself would change besides the inputs."""
 
 
 class Provider(Protocol):

@@ -69,7 +69,7 @@ class Registry:
         details = tuple(
             each for each in differences.of_inputs(old[0], new) if each.path[0] != INTERNAL
         )
-        replaces = ()
+        replaces: tuple[str, ...] = ()
         if urns.package_of(subject.type) == "kubernetes":
             from bex_stack.engine.kubernetes import configuration
 

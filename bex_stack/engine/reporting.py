@@ -104,10 +104,7 @@ class Step:
 
 def is_internal(resource: state.Resource) -> bool:
     """Say whether a resource is the engine's own: a default provider."""
-    name = urns.name_of(resource.urn)
-    return urns.is_provider_type(resource.type) and (
-        name == "default" or name.startswith("default_")
-    )
+    return urns.is_default_provider(resource.urn)
 
 
 def visible_changes(details: tuple[differences.Difference, ...]) -> tuple[events.Change, ...]:

@@ -34,6 +34,12 @@ def is_provider_type(type_token: str) -> bool:
     return type_token.startswith(PROVIDER_PREFIX)
 
 
+def is_default_provider(urn: str) -> bool:
+    """Say whether this is a provider the engine made by itself."""
+    name = name_of(urn)
+    return is_provider_type(type_of(urn)) and (name == "default" or name.startswith("default_"))
+
+
 def package_of(type_token: str) -> str:
     """Return the package whose provider manages resources of this type."""
     if is_provider_type(type_token):

@@ -111,8 +111,10 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
                 process.wait()
 
 
-def _wait_ready(url: str, authority: Path, process: subprocess.Popen[bytes], log: Path) -> None:
-    context = ssl.create_default_context(cafile=str(authority))
+def _wait_ready(url: str, directory: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    context = ssl.create_default_context(cafile=str(directory / "ca.crt"))
+    # AlwaysAllow turns anonymous requests off.
+    context.load_cert_chain(directory / "admin.pem")
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -188,6 +190,7 @@ def _write_certificates(directory: Path, url: str) -> None:
     (directory / "ca.crt").write_bytes(authority.certificate_pem())
     (directory / "server.crt").write_bytes(server.certificate_pem())
     (directory / "server.key").write_bytes(server.key_pem())
+    (directory / "admin.pem").write_bytes(admin.certificate_pem() + admin.key_pem())
     (directory / "accounts.key").write_bytes(accounts.key_pem())
     (directory / "kubeconfig").write_text(_kubeconfig(url, authority, admin))
 
@@ -216,7 +219,7 @@ def run_api_server() -> Iterator[ApiServer]:
         server = _api_server_command(binaries.path("kube-apiserver"), directory, port, client_port)
         log = directory / "kube-apiserver.log"
         with _process(etcd, directory / "etcd.log"), _process(server, log) as process:
-            _wait_ready(url, directory / "ca.crt", process, log)
+            _wait_ready(url, directory, process, log)
             yield ApiServer(url, directory / "kubeconfig", directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
