@@ -190,7 +190,7 @@ def in_build_order(names: Iterable[str]) -> list[Binary]:
 
 def priority(binary: Binary) -> int:
     """Place in the build order, 0 first."""
-    return _TABLE.index(binary)
+    return list(BINARIES).index(binary.name)
 
 
 def pinned_go(lock: Path = GO_LOCK) -> tuple[int, int, int]:

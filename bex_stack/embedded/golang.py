@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(named).absolute() if named else Path.home() / ".cache" / "bex"
 
 
-def find_or_install(cache: Path) -> Go:
+def find_or_install(cache: Path, *, tell: Callable[[str], None] = lambda _: None) -> Go:
     """Return a Go at least as new as the pinned one, installing that one if there is none.
 
     Raises: ToolchainError.
@@ -87,6 +87,7 @@ def find_or_install(cache: Path) -> Go:
         version = read_version(Path(program))
         if version is not None and version >= pinned:
             return _go(Path(program), version, cache)
+    tell(f"installing Go {format_version(pinned)} into {own}, about 75 MB to download")
     _install(own)
     program_path = own / "go" / "bin" / "go"
     version = read_version(program_path)

@@ -50,7 +50,7 @@ def write(image: Image, folder: Path) -> str:
     blobs.mkdir(parents=True)
     layer = _layer(image.files)
     config = _blob(blobs, _CONFIG, _json(_config(image, _digest(layer))))
-    packed = _blob(blobs, _LAYER, _gzip_stored(layer))
+    packed = _blob(blobs, _LAYER, gzip_stored(layer))
     manifest = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
@@ -69,6 +69,20 @@ def digest(folder: Path) -> str:
     return str(described["digest"])
 
 
+def gzip_stored(content: bytes) -> bytes:
+    """Wrap *content* as gzip without compressing it.
+
+    Compressed bytes depend on the version of zlib; plain layers, though allowed, trip up crane.
+    Source: RFC 1952.
+    """
+    made = bytearray(b"\x1f\x8b\x08" + bytes(6) + b"\xff")
+    for start in range(0, max(1, len(content)), _STORED_BLOCK_BYTES):
+        block = content[start : start + _STORED_BLOCK_BYTES]
+        is_last = start + _STORED_BLOCK_BYTES >= len(content)
+        made += struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF) + block
+    return bytes(made + struct.pack("<II", zlib.crc32(content), len(content) & 0xFFFFFFFF))
+
+
 def _layer(files: Mapping[str, bytes]) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -77,20 +91,6 @@ def _layer(files: Mapping[str, bytes]) -> bytes:
             entry.size, entry.mode = len(content), 0o755
             archive.addfile(entry, io.BytesIO(content))
     return made.getvalue()
-
-
-def _gzip_stored(content: bytes) -> bytes:
-    """Wrap *content* as gzip without compressing it.
-
-    Compressed bytes depend on the version of zlib; plain layers, though allowed, trip up crane.
-    Source: RFC 1952.
-    """
-    made = bytearray(b"\x1f\x8b\x08" + bytes(6) + b"\xff")
-    for start in range(0, len(content), _STORED_BLOCK_BYTES):
-        block = content[start : start + _STORED_BLOCK_BYTES]
-        is_last = start + _STORED_BLOCK_BYTES >= len(content)
-        made += struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF) + block
-    return bytes(made + struct.pack("<II", zlib.crc32(content), len(content) & 0xFFFFFFFF))
 
 
 def _config(image: Image, layer: str) -> dict[str, Any]:

@@ -192,5 +192,5 @@ def _check_ports(needs: Needs, host: Host) -> Iterator[Problem]:
             yield Problem(
                 f"port {port.number}",
                 f"{port.address}:{port.number} is in use by {holder}",
-                f"stop that, or choose another port: bex config set {port.setting} PORT",
+                f"stop that, or set {port.setting} in the stack file to another port",
             )

@@ -128,8 +128,8 @@ def ensure(
     paths = locate(names, cache=root)
     wanted = [binaries.get(name) for name, path in paths.items() if not path.exists()]
     if wanted:
-        find_go = functools.cache(lambda: golang.find_or_install(root))
         with build_progress.on() if progress is None else nullcontext(progress) as shown:
+            find_go = functools.cache(lambda: golang.find_or_install(root, tell=shown.waiting))
             for binary in wanted:
                 building.build(
                     binary,
