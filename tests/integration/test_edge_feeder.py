@@ -1,0 +1,201 @@
+"""The feeder between a real API server and a real Caddy."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.support.edge_cluster import Feeder, Load, Site, cluster_pods, feeder, host_address, site
+from tests.support.edge_proxy import Pod, Proxy, caddy_binary, proxy, stopped_proxy, until
+
+__all__ = [
+    "caddy_binary",
+    "cluster_pods",
+    "feeder",
+    "host_address",
+    "proxy",
+    "site",
+    "stopped_proxy",
+]
+
+LIVE_SECONDS = 1.0
+"""How soon a change must be served."""
+
+
+async def serves(proxy: Proxy, host: str, status: int, body: str = "") -> float:
+    """Wait until the host answers so; returns how long that took."""
+
+    async def does() -> bool:
+        found, text, _ = await proxy.get(host)
+        return found == status and (not body or text == body)
+
+    return await until(does, f"{host} answers {status} {body}", LIVE_SECONDS)
+
+
+@pytest.mark.usefixtures("feeder")
+async def test_new_host_and_its_end_are_live_within_a_second(
+    site: Site, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """A host is served soon after its Ingress is written, and gone soon after it is deleted."""
+    await site.add(cluster_pods[0])
+    await site.write_ingress()
+    await serves(proxy, site.host, 200, "one")
+
+    await site.write_ingress(f"other-{site.host}")
+    await serves(proxy, site.host, 404)
+    await serves(proxy, f"other-{site.host}", 200)
+
+    await site.remove_ingress()
+    await serves(proxy, f"other-{site.host}", 404)
+
+
+@pytest.mark.usefixtures("feeder")
+async def test_new_host_is_live_over_https_within_a_second(
+    site: Site, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """The certificate of a new host is there as soon as its route."""
+    await site.add(cluster_pods[0])
+    await site.write_ingress()
+
+    async def answers() -> bool:
+        return await proxy.curl(site.host) == "one"
+
+    assert await until(answers, "the host answers over https", LIVE_SECONDS) < LIVE_SECONDS
+
+
+async def test_change_of_pods_is_live_within_a_second_and_loads_nothing(
+    site: Site, feeder: Feeder, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """Pods come and go without a load of Caddy's configuration."""
+    one, two = cluster_pods
+    await site.write_ingress()
+    await serves(proxy, site.host, 503)
+    loads = await feeder.count("bex_edge_loads_total")
+
+    await site.add(one, two)
+    await serves(proxy, site.host, 200)
+    await site.remove(one)
+    await serves(proxy, site.host, 200, "two")
+    await site.add(two, ready=False)
+    await serves(proxy, site.host, 503)
+    await site.add(two, ready=True, serving=True, terminating=True)
+    await asyncio.sleep(0.3)
+    await serves(proxy, site.host, 503)
+
+    assert await feeder.count("bex_edge_loads_total") == loads
+
+
+@pytest.mark.usefixtures("feeder")
+async def test_flapping_pods_cost_no_request(
+    site: Site, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """Under steady load, pods that leave before they end fail nobody, not even a POST."""
+    one, two = cluster_pods
+    await site.add(one, two)
+    await site.write_ingress()
+    await serves(proxy, site.host, 200)
+
+    async with Load(proxy.url, site.host) as load:
+        for leaving in (one, two, one, two):
+            await site.remove(leaving)
+            await asyncio.sleep(0.5)
+            await leaving.stop()
+            await leaving.start()
+            await site.add(leaving)
+            await asyncio.sleep(0.3)
+
+    assert load.failures == []
+    assert set(load.answers) == {"one", "two"}
+    assert sum(load.answers.values()) > 200
+
+
+@pytest.mark.usefixtures("feeder")
+async def test_dying_pods_cost_no_get(
+    site: Site, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """Under steady load, pods that end without a word fail no request that is safe to repeat."""
+    one, two = cluster_pods
+    await site.add(one, two)
+    await site.write_ingress()
+    await serves(proxy, site.host, 200)
+
+    async with Load(proxy.url, site.host, methods=("GET",)) as load:
+        for dying in (one, two, one, two):
+            await dying.stop()
+            await asyncio.sleep(0.3)
+            await site.remove(dying)
+            await dying.start()
+            await site.add(dying)
+            await asyncio.sleep(0.3)
+
+    assert load.failures == []
+    assert sum(load.answers.values()) > 200
+
+
+@pytest.mark.usefixtures("feeder")
+async def test_changing_hosts_cost_others_no_request(
+    site: Site, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """Hosts come and go while another host, on kept-alive connections, loses no request."""
+    await site.add(*cluster_pods)
+    await site.write_ingress()
+    await serves(proxy, site.host, 200)
+
+    async with Load(proxy.url, site.host, methods=("GET",)) as load:
+        for number in range(8):
+            await site.write_ingress(f"h{number}-{site.host}", name="other")
+            await serves(proxy, f"h{number}-{site.host}", 200)
+
+    assert load.failures == []
+
+
+@pytest.mark.usefixtures("feeder")
+async def test_killed_caddy_serves_again_with_what_changed_meanwhile(
+    site: Site, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """After kill -9 Caddy starts with what was kept, and the feeder brings it up to date."""
+    await site.add(cluster_pods[0])
+    await site.write_ingress()
+    await serves(proxy, site.host, 200)
+    proxy.stop(signal.SIGKILL)
+    await site.write_ingress(site.host, f"other-{site.host}")
+    await proxy.start()
+
+    first, _, _ = await proxy.get(site.host)
+
+    assert first == 200
+    await serves(proxy, f"other-{site.host}", 200)
+
+
+async def test_caddy_of_before_is_served_by_a_new_feeder(
+    site: Site, feeder: Feeder, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """A feeder that ends leaves Caddy serving, exits with 0, and its successor loads nothing."""
+    await site.add(cluster_pods[0])
+    await site.write_ingress()
+    await serves(proxy, site.host, 200)
+    code = feeder.stop()
+    alone = await proxy.get(site.host)
+    feeder.start()
+    await until(feeder.is_ready, "the feeder is ready again")
+
+    assert (code, alone[0]) == (0, 200)
+    assert await feeder.count("bex_edge_loads_total") == 0
+    assert await feeder.count("bex_edge_pool_updates_total") == 0
+
+
+async def test_host_of_an_older_ingress_is_refused_to_others(
+    site: Site, feeder: Feeder, proxy: Proxy, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """The Ingress created first keeps the host; the other is counted and gets it afterwards."""
+    await site.add(cluster_pods[0])
+    await site.write_ingress(name="b")
+    await asyncio.sleep(1.1)
+    await site.write_ingress(site.host.upper().lower(), f"other-{site.host}", name="a")
+    await serves(proxy, f"other-{site.host}", 200)
+
+    assert await feeder.count("bex_edge_refused_hosts") == 1
+    await site.remove_ingress("b")
+    await asyncio.sleep(0.5)
+    assert await feeder.count("bex_edge_refused_hosts") == 0
+    assert (await proxy.get(site.host))[0] == 200
