@@ -28,15 +28,20 @@ def render(
     instance: instances.Instance,
     machine: machine_config.Machine,
     programs: Mapping[str, Path],
+    *,
+    netns_id: str,
 ) -> list[processes.Process]:
-    """All processes of *machine*; *programs* are its binaries on the host by name."""
+    """All processes of *machine*; *programs* are its binaries on the host by name.
+
+    *netns_id* tells network namespaces apart: in a new one the machine is started anew.
+    """
     folder = instance.machine_dir(machine.name)
     config, keys = folder / "containerd-config", folder / "kubernetes"
     kubernetes = machine_config.KUBERNETES_BIN
     kubelet = (f"{kubernetes}/kubelet", *machine_config.kubelet_flags(instance, machine))
     proxy = (f"{kubernetes}/kube-proxy", "--config=/etc/kubernetes/kube-proxy.yaml")
     return [
-        _init(instance, machine, programs),
+        _init(instance, machine, programs, netns_id),
         _inside(
             instance,
             machine,
@@ -65,6 +70,7 @@ def _init(
     instance: instances.Instance,
     machine: machine_config.Machine,
     programs: Mapping[str, Path],
+    netns_id: str,
 ) -> processes.Process:
     folder = instance.machine_dir(machine.name)
     enter = ("nsenter", f"--net={network.netns_file(instance, machine.name)}", *_UNSHARE)
@@ -73,6 +79,7 @@ def _init(
     return processes.Process(
         machine.name,
         (*enter, "/bin/sh", str(_INIT), machine.name, str(folder), *bins),
+        environment={"BEX_NETNS": netns_id},
         inputs=(_INIT, folder / "etc" / "resolv.conf", folder / "etc" / "hosts"),
         # It has nothing to put in order, and unshare(1) passes no gentler signal on.
         stop_signal="KILL",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import select
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,16 @@ from bex_stack.embedded import (
     machine_processes,
     mounts,
     network,
+    orphans,
+    processes,
     readiness,
     supervision,
 )
 from bex_stack.embedded import instance as instances
 
 READY_SECONDS = 120.0
-_FOLDERS = ("run", "root", "containerd", "kubelet", "pod-logs", "tmp")
+_END_SECONDS = 20.0
+_FOLDERS = ("run", "root", "containerd", "kubelet", "pod-logs")
 
 
 def ensure(
@@ -51,7 +57,7 @@ def ensure(
     network.ensure_machine(instance, machine.name, machine.slot)
     identities.ensure_machine(instance, machine.name, machine.slot)
     _ensure_files(instance, machine)
-    supervision.ensure(instance, machine_processes.render(instance, machine, programs))
+    supervision.ensure(instance, _processes(instance, machine, programs))
     wait_ready(instance, machine.name)
     asyncio.run(_label(instance, machine))
 
@@ -77,7 +83,7 @@ def is_settled(
     programs: Mapping[str, Path],
 ) -> bool:
     """Whether `ensure` would change nothing and the node is Ready."""
-    wanted = machine_processes.render(instance, machine, programs)
+    wanted = _processes(instance, machine, programs)
     folder = instance.machine_dir(machine.name)
     return (
         folder.exists()
@@ -98,7 +104,8 @@ def is_node_ready(instance: instances.Instance, machine: str) -> bool:
 
 def remove(instance: instances.Instance, machine: machine_config.Machine) -> None:
     """Stop *machine* and remove everything it had on the host; its node is not touched."""
-    supervision.remove(instance, reversed(machine_processes.names(machine.name)))
+    with _ended(instance, machine.name):
+        supervision.remove(instance, reversed(machine_processes.names(machine.name)))
     network.remove_machine(instance, machine.name, machine.slot)
     cgroups.remove(instance.cgroup(machine.name))
     folder = instance.machine_dir(machine.name)
@@ -117,6 +124,36 @@ def known(instance: instances.Instance) -> list[machine_config.Machine]:
     return sorted(found, key=lambda machine: machine.slot)
 
 
+def init_pid(instance: instances.Instance, machine: str) -> int | None:
+    """Id on the host of the first process of *machine*, as it last wrote it down."""
+    text = disk.read(instance.machine_dir(machine) / "run" / "init.pid")
+    return int(text) if text and text.strip().isdigit() else None
+
+
+@contextlib.contextmanager
+def _ended(instance: instances.Instance, machine: str) -> Iterator[None]:
+    """Wait at the end until the machine's first process is gone, and with it all others.
+
+    The kernel ends a first process last: after it nothing holds a file of the machine open.
+    """
+    pid = init_pid(instance, machine)
+    try:
+        handle = os.pidfd_open(pid) if pid else None
+    except ProcessLookupError:
+        handle = None
+    yield
+    if handle is None:
+        return
+    try:
+        gone, _, _ = select.select([handle], [], [], _END_SECONDS)
+    finally:
+        os.close(handle)
+    if not gone:
+        raise orphans.NotEnded(
+            f"process {pid}, the first of machine {machine!r}, runs on for {_END_SECONDS:.0f} s"
+        )
+
+
 def _remember(folder: Path, machine: machine_config.Machine) -> None:
     record = {"name": machine.name, "slot": machine.slot, "role": machine.role}
     disk.ensure_file(folder / "machine.json", json.dumps(record) + "\n")
@@ -128,6 +165,15 @@ def _ensure_files(instance: instances.Instance, machine: machine_config.Machine)
         disk.ensure_file(path, content)
     if not disk.read(folder / "etc" / "machine-id"):
         disk.ensure_file(folder / "etc" / "machine-id", f"{uuid.uuid4().hex}\n")
+
+
+def _processes(
+    instance: instances.Instance,
+    machine: machine_config.Machine,
+    programs: Mapping[str, Path],
+) -> list[processes.Process]:
+    netns_id = network.netns_id(instance, machine.name)
+    return machine_processes.render(instance, machine, programs, netns_id=netns_id)
 
 
 def _files(instance: instances.Instance, machine: machine_config.Machine) -> dict[Path, str]:

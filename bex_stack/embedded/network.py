@@ -33,6 +33,12 @@ def netns_file(instance: instances.Instance, machine: str) -> Path:
     return NETNS_DIR / instance.namespace(machine)
 
 
+def netns_id(instance: instances.Instance, machine: str) -> str:
+    """What tells the machine's network namespace from others, earlier ones included, or ''."""
+    path = netns_file(instance, machine)
+    return str(path.stat().st_ino) if _is_mounted(path) else ""
+
+
 def ensure_bridge(instance: instances.Instance) -> None:
     """Let the bridge exist, be up and hold the host's address."""
     with _routes() as routes:

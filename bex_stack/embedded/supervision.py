@@ -26,7 +26,7 @@ START_SECONDS = 20.0
 RPC_SECONDS = 60.0
 """Longer than the longest stop_seconds of a process: a stop answers when it is done."""
 _OPEN_FILES = 65536
-_NOT_STOPPED, _BAD_NAME, _ALREADY_ADDED, _NOT_RUNNING, _ALREADY_STARTED = 91, 10, 90, 70, 60
+_BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _ALREADY_ADDED = 10, 60, 70, 90  # its Faults
 
 
 class SupervisionError(RuntimeError):
@@ -107,6 +107,7 @@ def pending(instance: instances.Instance, wanted: Sequence[processes.Process]) -
 
 def remove(instance: instances.Instance, names: Iterable[str]) -> None:
     """Stop these processes and forget them; names that are not known are no error."""
+    names = list(names)
     with _lock(instance):
         for name in names:
             processes.program_file(instance, name).unlink(missing_ok=True)
@@ -118,14 +119,16 @@ def remove(instance: instances.Instance, names: Iterable[str]) -> None:
 def stop(instance: instances.Instance, names: Iterable[str]) -> None:
     """Stop these processes until the next `ensure`."""
     server = _server(instance)
+    names = list(names)
     for name in names:
-        _call(server.supervisor.stopProcess, name, ignore=(_NOT_RUNNING, _BAD_NAME))
+        _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
+    _wait_stopped(server, names)
 
 
 def restart(instance: instances.Instance, names: Iterable[str]) -> None:
     """Stop these processes, then start them, in the order given."""
     names = list(names)
-    stop(instance, reversed(names))
+    stop(instance, names)
     server = _server(instance)
     for name in names:
         _call(server.supervisor.startProcess, name, False, ignore=(_ALREADY_STARTED,))
@@ -225,9 +228,25 @@ def _reload(server: xmlrpc.client.ServerProxy) -> tuple[list[str], list[str], li
 
 
 def _unload(server: xmlrpc.client.ServerProxy, names: Iterable[str]) -> None:
+    """Stop them all at once: supervisord looks for ended processes once a second, or when asked."""
+    names = list(names)
     for name in names:
-        _call(server.supervisor.stopProcessGroup, name, ignore=(_BAD_NAME,))
+        _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
+    _wait_stopped(server, names)
+    for name in names:
         _call(server.supervisor.removeProcessGroup, name, ignore=(_BAD_NAME,))
+
+
+def _wait_stopped(server: xmlrpc.client.ServerProxy, names: list[str]) -> None:
+    deadline = time.monotonic() + RPC_SECONDS
+    while True:
+        infos: Any = _call(server.supervisor.getAllProcessInfo)
+        running = [info["name"] for info in infos if info["name"] in names and info["pid"]]
+        if not running:
+            return
+        if time.monotonic() > deadline:
+            raise SupervisionError(f"processes {running} do not stop within {RPC_SECONDS:.0f} s")
+        time.sleep(0.02)
 
 
 def _call(method: Any, *arguments: object, ignore: tuple[int, ...] = ()) -> object:
