@@ -16,11 +16,11 @@ from bex_stack.engine import (
     deployment,
     errors,
     events,
+    imports,
     interruptions,
     lock,
     passphrase,
     previews,
-    program,
     project,
     recovery,
     refreshing,
@@ -111,6 +111,7 @@ class Engine:
 
     def _run(self, *, dry_run: bool, work: Callable[[run.Run], None]) -> events.Result:
         started = time.monotonic()
+        imports.warm_up()
         reporter = reporting.Reporter(self._listener)
         found = project.load_project(self._project_dir)
         stack_file = project.load_stack(found, self._stack, self._config_file)
@@ -121,7 +122,7 @@ class Engine:
             if not dry_run:
                 backend.back_up(files)
             with (
-                program.importable(found.main),
+                imports.importable(found.main),
                 interruptions.watched(current.stopping, reporter.say),
             ):
                 interrupted = _attempt(current, work)
@@ -203,7 +204,7 @@ class Engine:
         )
 
     def _program_work(self, current: run.Run) -> None:
-        from bex_stack.engine import monitor
+        from bex_stack.engine import monitor, program
 
         recovery.settle(current)
         resources = deployment.Deployment(current)

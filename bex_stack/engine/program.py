@@ -10,7 +10,6 @@ import contextvars
 import logging
 import os
 import runpy
-import sys
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,23 +40,6 @@ def run(program: Program) -> None:
     Raises: the monitor's own error when a registration failed, else ProgramFailed.
     """
     contextvars.copy_context().run(_run, program)
-
-
-@contextlib.contextmanager
-def importable(directory: Path) -> Iterator[None]:
-    """Let modules beside the program be imported for the block, and forget them afterwards.
-
-    Pickled dynamic providers are found by their module's name, even when the program is not run.
-    """
-    folder = str(directory if directory.is_dir() else directory.parent)
-    before = set(sys.modules)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(folder)
-        _forget(Path(folder), before)
 
 
 def _run(program: Program) -> None:
@@ -125,17 +107,6 @@ def _loop(parallel: int) -> Iterator[asyncio.AbstractEventLoop]:
         asyncio.set_event_loop(None)
         loop.close()
         logger.setLevel(level)
-
-
-def _forget(folder: Path, before: set[str]) -> None:
-    """Drop modules that were imported from the program's own folder during the run."""
-    keep = {__name__.partition(".")[0]}
-    for name in set(sys.modules) - before:
-        top = name.partition(".")[0]
-        if top in keep or top in before:
-            continue
-        if (folder / f"{top}.py").exists() or (folder / top).is_dir():
-            sys.modules.pop(name, None)
 
 
 def _summary(exc: BaseException, found: projects.Project) -> str:
