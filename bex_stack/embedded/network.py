@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import subprocess
 import threading
@@ -82,8 +83,7 @@ def has_machine(instance: instances.Instance, machine: str, slot: int) -> bool:
 def remove_machine(instance: instances.Instance, machine: str, slot: int) -> None:
     """Remove what `ensure_machine` made; what is missing is no error."""
     with _routes() as routes:
-        with contextlib.suppress(NetworkError):  # the route goes with the bridge, too
-            routes.route("del", dst=instance.pod_cidr(slot))
+        _remove_route(routes, instance.pod_cidr(slot))
         _remove_link(routes, instance.veth(slot))
     _remove_netns(netns_file(instance, machine))
 
@@ -193,6 +193,16 @@ def _ensure_address(routes: Any, index: int, address: str) -> None:
         if (known.get("local"), str(known["prefixlen"])) == (local, prefix):
             return
     routes.addr("add", index=index, address=local, prefixlen=int(prefix))
+
+
+def _remove_route(routes: Any, destination: str) -> None:
+    from pyroute2 import netlink
+
+    try:
+        routes.route("del", dst=destination)
+    except netlink.exceptions.NetlinkError as exc:
+        if exc.code != errno.ESRCH:  # it went with the bridge, or was never made
+            raise
 
 
 def _remove_link(routes: Any, name: str) -> None:

@@ -105,7 +105,9 @@ class ClusterProvider(_Provider):
         """Stop the control plane; its data goes with the instance."""
         from bex_stack.embedded import control_plane, dns, supervision
 
-        supervision.remove(_instance(props), [dns.NAME, *reversed(control_plane.NAMES)])
+        # etcd goes last: an API server that lost it would not end before it is killed.
+        supervision.remove(_instance(props), [dns.NAME, *control_plane.NAMES[1:]])
+        supervision.remove(_instance(props), control_plane.NAMES[:1])
 
 
 class RegistryProvider(_Provider):
