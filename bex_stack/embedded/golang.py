@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,21 +43,16 @@ class Go:
     has_own_caches: bool
     """Keep Go's build and module cache below *cache* instead of Go's default places."""
 
-    def environment(
-        self, base: Mapping[str, str], *, cgo: bool, flags: Sequence[str] = binaries.BUILD_FLAGS
-    ) -> dict[str, str]:
+    def environment(self, base: Mapping[str, str], *, cgo: bool) -> dict[str, str]:
         """Return *base* with everything set that decides what a build makes."""
         env = {key: value for key, value in base.items() if key not in _FOREIGN}
-        env |= self.settings(base, cgo=cgo, flags=flags)
-        return env
+        return env | self.settings(base, cgo=cgo)
 
-    def settings(
-        self, base: Mapping[str, str], *, cgo: bool, flags: Sequence[str] = binaries.BUILD_FLAGS
-    ) -> dict[str, str]:
+    def settings(self, base: Mapping[str, str], *, cgo: bool) -> dict[str, str]:
         """Return only what `environment` adds: what a person needs to repeat a build."""
         added = {
             "CGO_ENABLED": "1" if cgo else "0",
-            "GOFLAGS": " ".join(flags),
+            "GOFLAGS": " ".join(binaries.COMPILE_FLAGS),
             "GOTOOLCHAIN": "local",
             "GOWORK": "off",
         }

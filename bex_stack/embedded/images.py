@@ -26,7 +26,6 @@ ASK_TIMEOUT_SECONDS = 5
 PAUSE_TAG = "3.10.2"
 """The tag the kubelet of this Kubernetes asks for; ours answers in its place."""
 
-_FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-modcacherw")
 _LINK_FLAGS = "-s -w -buildid="
 _FORMAT = "2"
 """Raised when the same program has to become another image."""
@@ -75,11 +74,8 @@ def build_go_image(
     Raises: ToolchainError.
     """
     go = toolchain.go()
-    key = hashlib.sha256(
-        repr(
-            (_FORMAT, source_digest(source), source.name, package, ports, go.version, _LINK_FLAGS)
-        ).encode()
-    ).hexdigest()[:16]
+    how = (_FORMAT, package, ports, go.version, binaries.COMPILE_FLAGS, _LINK_FLAGS)
+    key = hashlib.sha256(repr((source_digest(source), source.name, how)).encode()).hexdigest()[:16]
     layout = toolchain.cache / "images" / f"{source.name}-{key}"
     if layout.is_dir():
         return layout
@@ -171,12 +167,12 @@ def _build(go: golang.Go, source: Path, package: str, program: Path) -> None:
     output, failure = building.run(
         [*arguments, "-o", str(program), package],
         cwd=source,
-        env=go.environment(os.environ, cgo=False, flags=_FLAGS),
+        env=go.environment(os.environ, cgo=False),
     )
     if failure:
         again = building.repeat_command(
             source,
-            go.settings(os.environ, cgo=False, flags=_FLAGS),
+            go.settings(os.environ, cgo=False),
             [*arguments, "-o", "/dev/null", package],
         )
         raise golang.ToolchainError(

@@ -160,7 +160,7 @@ def test_settings_of_the_shell_do_not_reach_the_compiler(tmp_path: Path) -> None
     assert env == {
         "HOME": "/h",
         "CGO_ENABLED": "0",
-        "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false -modcacherw",
+        "GOFLAGS": " ".join(binaries.COMPILE_FLAGS),
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
         "GOCACHE": str(tmp_path / "go" / "build"),
