@@ -13,6 +13,8 @@ SYSTEM_NAMESPACE = "bex-system"
 
 APP_LABEL = f"{GROUP}/app"
 """Name of the App, on every child; the only label of selectors."""
+APP_UID_LABEL = f"{GROUP}/app-uid"
+"""UID of the App, on its children: theirs even if somebody removes the owner reference."""
 REVISION_LABEL = f"{GROUP}/revision"
 """Revision (`rev-N`) of a pod."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"

@@ -16,6 +16,7 @@ REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 100.0
 """A stream that says nothing for so long is dead: bookmarks come about every 60 s."""
+_CLOSING_TURNS = 5
 BUSY_RETRIES = 3
 BUSY_WAIT_SECONDS = 10.0
 
@@ -51,6 +52,9 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            for _ in range(_CLOSING_TURNS):
+                # Aborted TLS connections let go of their sockets in the loop's next turns.
+                await asyncio.sleep(0)
 
     async def request(
         self,
@@ -104,11 +108,14 @@ class Transport:
         )
         rest = b""
         async with self._answer("GET", path, timeout=timeout, params=params) as answer:
-            async for chunk in answer.content.iter_any():
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    if line:
-                        yield line
+            try:
+                async for chunk in answer.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        if line:
+                            yield line
+            finally:
+                _abort(answer)
         if rest.strip():
             yield rest
 
@@ -158,6 +165,12 @@ class Transport:
         if token:
             headers["Authorization"] = f"Bearer {token}"
         return headers
+
+
+def _abort(answer: aiohttp.ClientResponse) -> None:
+    """Drop a stream that was left in the middle; a TLS farewell would linger for seconds."""
+    if answer.connection is not None and answer.connection.transport is not None:
+        answer.connection.transport.abort()
 
 
 def _content(answer: aiohttp.ClientResponse, raw: bytes) -> Any:

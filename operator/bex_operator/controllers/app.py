@@ -1,0 +1,323 @@
+"""Reconciles Apps: observe, decide, apply what differs, report what was found."""
+
+import asyncio
+import datetime
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+import structlog
+
+from bex_operator.api import app, names, status
+from bex_operator.controllers import children, metrics, recorder, views
+from bex_operator.kube import caches, client, errors, kinds, queues
+from bex_operator.plan import claims, differences, news, releases, reports, teardown, workload
+
+Object = dict[str, Any]
+Key = caches.Key
+
+NOT_SUPPORTED = reports.Refusal(
+    "NotSupportedYet",
+    "spec.repo: builds from a git repository are not supported yet; set spec.image instead",
+)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator is told to do and to leave alone."""
+
+    addresses: reports.Addresses
+    manages: Callable[[str], bool]
+    """Whether it acts in a namespace."""
+
+
+class Controller:
+    """Keeps every App as its spec says."""
+
+    def __init__(
+        self,
+        kube: client.Client,
+        seen: views.Views,
+        policy: Policy,
+        counted: metrics.Metrics,
+        told: recorder.Recorder,
+    ) -> None:
+        self.queue: queues.Queue[Key] = queues.Queue()
+        self._kube = kube
+        self._views = seen
+        self._policy = policy
+        self._metrics = counted
+        self._recorder = told
+        self._writer = children.Writer(kube, counted)
+        seen.apps.listen(self._app_changed)
+        seen.pods.listen(self._pod_changed)
+        for cache in seen.children.values():
+            cache.listen(self._child_changed)
+        seen.children[kinds.INGRESS.kind].listen(self._ingress_changed)
+
+    async def work(self) -> None:
+        """Take keys and reconcile them until the queue closes; one of several workers."""
+        while True:
+            try:
+                key = await self.queue.get()
+            except queues.Closed:
+                return
+            await self._attempt(key)
+
+    def enqueue_all(self) -> None:
+        """Look at every App again, behind whatever is new."""
+        for key in self._views.apps.keys():  # noqa: SIM118 - a cache is no dict
+            self.queue.add(key, fresh=False)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one App to its wanted state; return after how many seconds to look again."""
+        manifest = self._views.apps.get(*key)
+        if manifest is None or not self._policy.manages(key[0]):
+            return None
+        if "deletionTimestamp" in manifest["metadata"]:
+            await self._tear_down(manifest)
+            return None
+        manifest = await self._with_finalizer(manifest)
+        try:
+            return await self._converge(manifest, _understood(manifest))
+        except _Refused as refused:
+            refusal = refused.refusal
+        except children.NameTaken as taken:
+            refusal = reports.Refusal("NameTaken", str(taken))
+        except (errors.Invalid, errors.BadRequest) as bad:
+            refusal = reports.Refusal("Refused", f"the API server refuses it: {bad}"[:900])
+        await self._refuse(manifest, refusal)
+        return None
+
+    async def _attempt(self, key: Key) -> None:
+        self._metrics.queue_depth.set(len(self.queue))
+        started = time.perf_counter()
+        structlog.contextvars.bind_contextvars(namespace=key[0], app=key[1])
+        try:
+            again = await self.reconcile(key)
+        except errors.TooManyRequests as busy:
+            self._failed(key, busy, busy.retry_after_seconds)
+        except (errors.KubeError, children.Moved) as exc:
+            self._failed(key, exc)
+        except Exception as exc:  # noqa: BLE001 - a poisoned App must not stop the others
+            _log.exception("app.poison")
+            self._failed(key, exc)
+        else:
+            self.queue.done(key)
+            if again is not None:
+                self.queue.add_after(key, again)
+        finally:
+            structlog.contextvars.clear_contextvars()
+            self._metrics.reconciles.observe(time.perf_counter() - started)
+
+    def _failed(self, key: Key, exc: Exception, at_least_seconds: float = 0.0) -> None:
+        delay = self.queue.failed(key, at_least_seconds=at_least_seconds)
+        self._metrics.failures.labels(type(exc).__name__).inc()
+        _log.warning(
+            "app.retry", error=f"{type(exc).__name__}: {exc}"[:500], after_seconds=round(delay, 2)
+        )
+
+    async def _converge(self, manifest: Object, wanted: app.App) -> float | None:
+        owner = workload.owner_of(manifest)
+        outcome = claims.settle(
+            owner.uid,
+            [self._views.claim(host, self._policy.manages) for host in app.hosts_of(wanted)],
+        )
+        before = reports.recorded(manifest)
+        deployments = self._views.children[kinds.DEPLOYMENT.kind]
+        deployed = deployments.get(owner.namespace, owner.name)
+        release = releases.choose(
+            releases.digest(wanted),
+            releases.of_deployment(deployed)
+            if deployed is not None and differences.owned_by(deployed, owner.uid)
+            else None,
+            before.release if before else None,
+        )
+        await self._apply(owner, workload.render(wanted, owner, release, outcome.granted))
+        now = datetime.datetime.now(datetime.UTC)
+        observed = self._observe(manifest)
+        after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
+        await self._report(manifest, before, after, now)
+        return reports.recheck_seconds(observed, now=now)
+
+    def _observe(self, manifest: Object) -> reports.Observed:
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        return reports.Observed(
+            manifest,
+            self._views.children[kinds.DEPLOYMENT.kind].get(namespace, name),
+            self._views.pods_of(namespace, name),
+        )
+
+    async def _apply(self, owner: workload.Owner, wanted: workload.Workload) -> None:
+        """Write all children at once; each failure waits until the others are through."""
+        pairs = (
+            (kinds.DEPLOYMENT, wanted.deployment),
+            (kinds.SERVICE, wanted.service),
+            (kinds.INGRESS, wanted.ingress),
+            (kinds.POD_DISRUPTION_BUDGET, wanted.budget),
+        )
+        writes = [self._settle_child(owner, kind, child) for kind, child in pairs]
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _settle_child(
+        self, owner: workload.Owner, kind: kinds.Kind, wanted: Object | None
+    ) -> Coroutine[Any, Any, object]:
+        cache = self._views.children[kind.kind]
+        if wanted is None:
+            return self._writer.remove_stale(cache, owner.namespace, owner.name, owner.uid)
+        return self._ensure(cache, wanted, owner)
+
+    async def _ensure(self, cache: caches.Cache, wanted: Object, owner: workload.Owner) -> None:
+        before = cache.get(owner.namespace, owner.name)
+        after = await self._writer.ensure(cache, wanted, owner.uid)
+        if cache.scope.kind is kinds.INGRESS and after is not before:
+            # The watch will not tell of our own write, but losers wait for hosts given up.
+            self._wake_claimants(before, after, (owner.namespace, owner.name))
+
+    async def _refuse(self, manifest: Object, refusal: reports.Refusal) -> None:
+        now = datetime.datetime.now(datetime.UTC)
+        before = reports.recorded(manifest)
+        after = reports.refused(self._observe(manifest), refusal, now=now)
+        await self._report(manifest, before, after, now)
+
+    async def _report(
+        self,
+        manifest: Object,
+        before: status.AppStatus | None,
+        after: status.AppStatus,
+        now: datetime.datetime,
+    ) -> None:
+        """Write the status where it differs; a spec that moved meanwhile makes it a Conflict."""
+        if before == after:
+            return
+        metadata = manifest["metadata"]
+        new = after.model_dump(mode="json", by_alias=True, exclude_none=True)
+        old = manifest.get("status") or {}
+        changed = {key: value for key, value in new.items() if old.get(key) != value}
+        gone = {key: None for key in old if key not in new}
+        self._writer.count("status", names.KIND)
+        written = await self._kube.patch(
+            kinds.APP,
+            metadata["name"],
+            metadata["namespace"],
+            {
+                "metadata": {"resourceVersion": metadata["resourceVersion"]},
+                "status": changed | gone,
+            },
+            field_manager=children.FIELD_MANAGER,
+            subresource="status",
+        )
+        self._views.apps.put(written)
+        told = news.between(before, after)
+        _log.info("app.reported", phase=after.phase, revision=after.active_revision)
+        if told is not None:
+            self._recorder.record(manifest, told, now)
+
+    async def _with_finalizer(self, manifest: Object) -> Object:
+        metadata = manifest["metadata"]
+        present = metadata.get("finalizers") or []
+        if names.FINALIZER in present:
+            return manifest
+        return await self._set_finalizers(manifest, [*present, names.FINALIZER])
+
+    async def _set_finalizers(self, manifest: Object, finalizers: list[str]) -> Object:
+        metadata = manifest["metadata"]
+        self._writer.count("finalizer", names.KIND)
+        written = await self._kube.patch(
+            kinds.APP,
+            metadata["name"],
+            metadata["namespace"],
+            {
+                "metadata": {
+                    "resourceVersion": metadata["resourceVersion"],
+                    "finalizers": finalizers,
+                }
+            },
+            field_manager=children.FIELD_MANAGER,
+        )
+        self._views.apps.put(written)
+        return written
+
+    async def _tear_down(self, manifest: Object) -> None:
+        metadata = manifest["metadata"]
+        finalizers = metadata.get("finalizers") or []
+        if names.FINALIZER not in finalizers:
+            return
+        owned = [
+            child
+            for child in self._views.owned_candidates(metadata["namespace"], metadata["name"])
+            if differences.owned_by(child, metadata["uid"])
+        ]
+        step = teardown.next_step(owned)
+        for child in step.delete:
+            await self._writer.remove(self._views.children[child["kind"]], child)
+        if step.done:
+            try:
+                await self._set_finalizers(
+                    manifest, [each for each in finalizers if each != names.FINALIZER]
+                )
+            except errors.NotFound:
+                self._views.apps.drop(metadata["namespace"], metadata["name"])
+
+    def _app_changed(self, change: caches.Change) -> None:
+        self.queue.add(change.key, fresh=not change.initial)
+        if not change.initial:
+            hosts = _moved_hosts(change.before, change.after, views.hosts_of_app)
+            self._enqueue_claimants(hosts, change.key)
+
+    def _pod_changed(self, change: caches.Change) -> None:
+        manifest = change.after or change.before or {}
+        name = manifest["metadata"].get("labels", {}).get(names.APP_LABEL)
+        self._enqueue_known((change.key[0], name), change)
+
+    def _child_changed(self, change: caches.Change) -> None:
+        self._enqueue_known(change.key, change)
+
+    def _ingress_changed(self, change: caches.Change) -> None:
+        if not change.initial:
+            self._wake_claimants(change.before, change.after, change.key)
+
+    def _wake_claimants(self, before: Object | None, after: Object | None, key: Key) -> None:
+        self._enqueue_claimants(_moved_hosts(before, after, views.hosts_of_ingress), key)
+
+    def _enqueue_claimants(self, hosts: list[str], besides: Key) -> None:
+        for key in self._views.claimants(hosts) - {besides}:
+            self.queue.add(key)
+
+    def _enqueue_known(self, key: Key, change: caches.Change) -> None:
+        if self._views.apps.get(*key) is not None:
+            self.queue.add(key, fresh=not change.initial)
+
+
+class _Refused(Exception):
+    """The App cannot be acted on."""
+
+    def __init__(self, refusal: reports.Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+def _understood(manifest: Object) -> app.App:
+    """Read the App; one that must be built first is refused until builds land."""
+    try:
+        wanted = app.App.from_manifest(manifest)
+    except pydantic.ValidationError as bad:
+        raise _Refused(reports.Refusal("BadSpec", app.describe(bad))) from bad
+    if wanted.image is None:
+        raise _Refused(NOT_SUPPORTED)
+    return wanted
+
+
+def _moved_hosts(
+    before: Object | None, after: Object | None, read: Callable[[Object], Any]
+) -> list[str]:
+    """Hosts that only one of the two has."""
+    sides = [set(read(side)) if side is not None else set() for side in (before, after)]
+    return sorted(sides[0] ^ sides[1])

@@ -1,0 +1,120 @@
+"""Writes what an App owns, only where it differs, and never what belongs to somebody else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from bex_operator.api import names
+from bex_operator.controllers import metrics
+from bex_operator.kube import caches, client, errors, kinds
+from bex_operator.plan import differences
+
+Object = dict[str, Any]
+
+FIELD_MANAGER = names.MANAGED_BY
+_TRIES = 3
+
+_log = structlog.get_logger(__name__)
+
+
+class NameTaken(Exception):
+    """An object of the name we need is there and is not the App's."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            f"{kind} {name!r} exists and was not made for this App; delete it or rename the App"
+        )
+
+
+class Moved(Exception):
+    """The object changes faster than we can follow; try again later."""
+
+
+class Writer:
+    """The operator's writes, counted and put into the caches."""
+
+    def __init__(self, kube: client.Client, counted: metrics.Metrics) -> None:
+        self.kube = kube
+        self._counted = counted
+
+    def count(self, verb: str, kind: str) -> None:
+        """Count a write."""
+        self._counted.writes.labels(verb, kind).inc()
+
+    async def ensure(self, cache: caches.Cache, wanted: Object, uid: str) -> Object | None:
+        """Make the child as *wanted*; return it, or None while an old one is on its way out.
+
+        Raises:
+            NameTaken: the object there is not of the App with *uid*.
+        """
+        metadata = wanted["metadata"]
+        observed = cache.get(metadata["namespace"], metadata["name"])
+        for _ in range(_TRIES):
+            if observed is not None:
+                if not differences.owned_by(observed, uid):
+                    raise NameTaken(wanted["kind"], metadata["name"])
+                if "deletionTimestamp" in observed["metadata"]:
+                    return None
+                if differences.holds(observed, wanted):
+                    return observed
+            try:
+                written = await self._apply(wanted, observed)
+            except (errors.Conflict, errors.Invalid) as refused:
+                observed = await self._live(cache, wanted, refused)
+                continue
+            cache.put(written)
+            return written
+        raise Moved(f"{wanted['kind']} {metadata['name']!r} keeps changing")
+
+    async def remove(self, cache: caches.Cache, observed: Mapping[str, Any]) -> None:
+        """Ask for the deletion of exactly this object; that it is gone already is fine."""
+        metadata, kind = observed["metadata"], cache.scope.kind
+        self.count("delete", kind.kind)
+        try:
+            await self.kube.delete(
+                kind, metadata["name"], metadata["namespace"], uid=metadata["uid"]
+            )
+        except errors.NotFound:
+            cache.drop(metadata["namespace"], metadata["name"])
+        except errors.Conflict:
+            _log.info("child.replaced", kind=kind.kind, name=metadata["name"])
+
+    async def remove_stale(self, cache: caches.Cache, namespace: str, name: str, uid: str) -> None:
+        """Delete a child that the App must no longer have, if it is the App's."""
+        observed = cache.get(namespace, name)
+        if observed is None or "deletionTimestamp" in observed["metadata"]:
+            return
+        if differences.owned_by(observed, uid):
+            await self.remove(cache, observed)
+
+    async def _apply(self, wanted: Object, observed: Object | None) -> Object:
+        """Apply; without force where nothing of ours is known to be.
+
+        A foreign object of the name conflicts in its selector, and stays untouched. With the UID
+        set, an object that took the place of ours meanwhile conflicts too.
+        """
+        self.count("apply", wanted["kind"])
+        if observed is None:
+            return await self.kube.apply(wanted, field_manager=FIELD_MANAGER, force=False)
+        metadata = wanted["metadata"] | {"uid": observed["metadata"]["uid"]}
+        return await self.kube.apply(wanted | {"metadata": metadata}, field_manager=FIELD_MANAGER)
+
+    async def _live(
+        self, cache: caches.Cache, wanted: Object, refused: errors.ApiError
+    ) -> Object | None:
+        """Read what is really there; an Invalid that no surprise explains is the caller's."""
+        metadata = wanted["metadata"]
+        known = cache.get(metadata["namespace"], metadata["name"])
+        kind = kinds.of(wanted["apiVersion"], wanted["kind"]) or cache.scope.kind
+        try:
+            live = await self.kube.get(kind, metadata["name"], metadata["namespace"])
+        except errors.NotFound:
+            if isinstance(refused, errors.Invalid):
+                raise refused from None
+            cache.drop(metadata["namespace"], metadata["name"])
+            return None
+        same = known is not None and known["metadata"]["uid"] == live["metadata"]["uid"]
+        if isinstance(refused, errors.Invalid) and same:
+            raise refused
+        return live

@@ -1,0 +1,223 @@
+"""The operator as a process: caches, workers, health, and an orderly end."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bex_operator.controllers import app, health, metrics, recorder, views
+from bex_operator.kube import client, leases
+from bex_operator.plan import reports
+
+WORKERS = 10
+SYNC_SECONDS = 120.0
+RESYNC_SECONDS = 600.0
+FINISH_SECONDS = 20.0
+"""How long work in flight may take after SIGTERM."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the process is told, read once."""
+
+    kubeconfig: Path
+    health_address: str
+    health_port: int
+    namespaces: tuple[str, ...]
+    """Namespaces it acts in; all if empty."""
+    public_url: str
+    """How an App's address is written; `{host}` stands for the host."""
+    leader_elect: bool
+    lease_namespace: str
+    identity: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line; every option may also stand in the environment as BEX_…."""
+    env = os.environ
+    parser.add_argument(
+        "--kubeconfig", type=Path, required="KUBECONFIG" not in env, default=env.get("KUBECONFIG")
+    )
+    parser.add_argument(
+        "--health-address", default=env.get("BEX_HEALTH_ADDRESS", "127.0.0.1"), metavar="ADDRESS"
+    )
+    parser.add_argument(
+        "--health-port", type=int, default=int(env.get("BEX_HEALTH_PORT", "8081")), metavar="PORT"
+    )
+    parser.add_argument(
+        "--namespaces",
+        default=env.get("BEX_NAMESPACES", ""),
+        help="comma-separated; all namespaces without it",
+    )
+    parser.add_argument(
+        "--public-url",
+        default=env.get("BEX_PUBLIC_URL", "https://{host}"),
+        help="how an App's address is written, like http://{host}:8080",
+    )
+    parser.add_argument("--leader-elect", action="store_true")
+    parser.add_argument("--lease-namespace", default=env.get("BEX_LEASE_NAMESPACE", "bex-system"))
+
+
+async def run(args: argparse.Namespace) -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = Settings(
+        kubeconfig=Path(args.kubeconfig),
+        health_address=args.health_address,
+        health_port=args.health_port,
+        namespaces=tuple(each for each in args.namespaces.split(",") if each),
+        public_url=args.public_url,
+        leader_elect=args.leader_elect,
+        lease_namespace=args.lease_namespace,
+        identity=f"{socket.gethostname()}-{os.getpid()}",
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await operate(settings, stop)
+
+
+async def operate(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until *stop* is set."""
+    counted = metrics.Metrics()
+    async with client.Client.from_kubeconfig(
+        settings.kubeconfig, user_agent="bex-operator"
+    ) as kube:
+        one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
+        seen = views.make(kube, one)
+        told = recorder.Recorder(kube, settings.identity)
+        policy = app.Policy(reports.Addresses(settings.public_url), _manages(settings.namespaces))
+        controller = app.Controller(kube, seen, policy, counted, told)
+
+        def synced() -> bool:
+            return all(cache.synced.is_set() for cache in seen.all)
+
+        def refresh() -> None:
+            counted.queue_depth.set(len(controller.queue))
+            for cache in seen.all:
+                counted.cached.labels(cache.scope.kind.kind).set(len(cache))
+
+        async with (
+            health.serve(
+                settings.health_address,
+                settings.health_port,
+                ready=synced,
+                refresh=refresh,
+                counted=counted,
+            ) as port,
+            _running(seen),
+        ):
+            _log.info("operator.started", health_port=port, server=kube.server)
+            if await _unless(stop, _wait_synced(seen)):
+                _log.info("operator.synced", apps=len(seen.apps))
+                await _lead(settings, kube, controller, counted, stop)
+            await told.drain()
+    _log.info("operator.stopped")
+
+
+async def _lead(
+    settings: Settings,
+    kube: client.Client,
+    controller: app.Controller,
+    counted: metrics.Metrics,
+    stop: asyncio.Event,
+) -> None:
+    """Act, if need be only while holding the lease."""
+    if not settings.leader_elect:
+        counted.leading.set(1)
+        await _work(controller, stop)
+        return
+    election = leases.Election(
+        kube, leases.Lease(settings.lease_namespace, "bex-operator", settings.identity)
+    )
+    if not await _unless(stop, election.acquire()):
+        return
+    _log.info("operator.leading", identity=settings.identity)
+    counted.leading.set(1)
+    lost = asyncio.create_task(election.hold())
+    stopping = asyncio.create_task(stop.wait())
+    halt = asyncio.Event()
+    work = asyncio.create_task(_work(controller, halt))
+    try:
+        await asyncio.wait({lost, stopping, work}, return_when=asyncio.FIRST_COMPLETED)
+        halt.set()
+        await work
+        if lost.done():
+            # Caches and queue are fine, but another may act now: start afresh.
+            raise leases.Lost(f"the lease {election.lease.name!r} went to somebody else")
+    finally:
+        counted.leading.set(0)
+        for task in (lost, stopping, work):
+            task.cancel()
+        await asyncio.gather(lost, stopping, work, return_exceptions=True)
+        await election.release()
+
+
+async def _work(controller: app.Controller, stop: asyncio.Event) -> None:
+    """Run the workers; after *stop* let what is in flight finish."""
+    workers = [asyncio.create_task(controller.work()) for _ in range(WORKERS)]
+    resync = asyncio.create_task(_resync(controller))
+    try:
+        await stop.wait()
+        controller.queue.close()
+        _, late = await asyncio.wait(workers, timeout=FINISH_SECONDS)
+        if late:
+            _log.warning("operator.unfinished", workers=len(late))
+    finally:
+        for task in (resync, *workers):
+            task.cancel()
+        await asyncio.gather(resync, *workers, return_exceptions=True)
+
+
+async def _resync(controller: app.Controller) -> None:
+    """Look at everything again now and then: a net under bugs, not part of the logic."""
+    while True:
+        await asyncio.sleep(RESYNC_SECONDS)
+        controller.enqueue_all()
+
+
+@contextlib.asynccontextmanager
+async def _running(seen: views.Views) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait_synced(seen: views.Views) -> None:
+    async with asyncio.timeout(SYNC_SECONDS):
+        for cache in seen.all:
+            await cache.synced.wait()
+
+
+async def _unless(stop: asyncio.Event, wanted: Coroutine[Any, Any, None]) -> bool:
+    """Wait for *wanted*; give it up and return False if *stop* comes first."""
+    waiting, stopping = asyncio.create_task(wanted), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            waiting.result()
+            return True
+        return False
+    finally:
+        for task in (waiting, stopping):
+            task.cancel()
+        await asyncio.gather(waiting, stopping, return_exceptions=True)
+
+
+def _manages(namespaces: tuple[str, ...]) -> Callable[[str], bool]:
+    chosen = frozenset(namespaces)
+    return lambda namespace: not chosen or namespace in chosen

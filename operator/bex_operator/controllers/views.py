@@ -1,0 +1,126 @@
+"""The caches an operator looks at, with their indexes, and which Apps a change concerns."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bex_operator.api import hosts as hosts_api
+from bex_operator.api import names
+from bex_operator.kube import caches, client, kinds
+from bex_operator.plan import claims
+from bex_operator.plan import pods as pods_plan
+
+BY_HOST = "host"
+BY_APP = "app"
+
+CHILDREN = (
+    kinds.DEPLOYMENT,
+    kinds.SERVICE,
+    kinds.INGRESS,
+    kinds.POD_DISRUPTION_BUDGET,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Everything there is, as far as the operator cares."""
+
+    apps: caches.Cache
+    pods: caches.Cache
+    children: Mapping[str, caches.Cache]
+    """By kind."""
+
+    @property
+    def all(self) -> tuple[caches.Cache, ...]:
+        """Every cache."""
+        return (self.apps, self.pods, *self.children.values())
+
+    def owned_candidates(self, namespace: str, name: str) -> list[dict[str, Any]]:
+        """Return whatever has the name of the App's children, owned or not."""
+        found = (cache.get(namespace, name) for cache in self.children.values())
+        return [child for child in found if child is not None]
+
+    def pods_of(self, namespace: str, name: str) -> tuple[pods_plan.Pod, ...]:
+        """Return the App's pods that count."""
+        return pods_plan.read(self.pods.by_index(BY_APP, f"{namespace}/{name}"))
+
+    def claim(self, host: str, manages: Callable[[str], bool]) -> claims.Claim:
+        """Gather who asks for a host and who routes it."""
+        asking = [
+            each
+            for each in self.apps.by_index(BY_HOST, host)
+            if "deletionTimestamp" not in each["metadata"]
+            and manages(each["metadata"]["namespace"])
+        ]
+        routing = self.children[kinds.INGRESS.kind].by_index(BY_HOST, host)
+        return claims.Claim(
+            host,
+            [claims.claimant_of(each) for each in asking],
+            frozenset(uid for each in routing for uid in _controllers(each)),
+        )
+
+    def claimants(self, hosts: Sequence[str]) -> set[caches.Key]:
+        """Return the Apps that ask for any of the hosts."""
+        return {
+            (each["metadata"]["namespace"], each["metadata"]["name"])
+            for host in hosts
+            for each in self.apps.by_index(BY_HOST, host)
+        }
+
+
+def make(kube: client.Client, namespace: str | None) -> Views:
+    """Make the caches, over *namespace* or over all."""
+    mine = names.APP_LABEL
+    apps = caches.Cache(kube, caches.Scope(kinds.APP, namespace))
+    apps.index(BY_HOST, hosts_of_app)
+    pod_cache = caches.Cache(
+        kube, caches.Scope(kinds.POD, namespace, labels=mine, slim=pods_plan.slim)
+    )
+    pod_cache.index(BY_APP, _app_of)
+    children = {
+        kind.kind: caches.Cache(kube, caches.Scope(kind, namespace, slim=_slim_child))
+        for kind in CHILDREN
+    }
+    children[kinds.INGRESS.kind].index(BY_HOST, hosts_of_ingress)
+    return Views(apps, pod_cache, children)
+
+
+def hosts_of_app(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Read the hosts that an App object asks for; it may be one that the model refuses."""
+    spec = manifest.get("spec") or {}
+    more = spec.get("hosts")
+    asked = [spec.get("host"), *(more if isinstance(more, list) else ())]
+    yield from hosts_api.fold_all(*(each for each in asked if isinstance(each, str)))
+
+
+def hosts_of_ingress(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Read the hosts that an Ingress routes."""
+    rules = manifest.get("spec", {}).get("rules") or []
+    yield from hosts_api.fold_all(*(rule.get("host") for rule in rules))
+
+
+def _slim_child(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Keep of what others made only that it is there: its name is not ours to take."""
+    metadata = manifest["metadata"]
+    if names.APP_LABEL in (metadata.get("labels") or {}):
+        return manifest
+    kept = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "labels")
+    slimmed = {key: metadata[key] for key in kept if key in metadata}
+    return {**_identity(manifest), "metadata": slimmed}
+
+
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: manifest[key] for key in ("apiVersion", "kind") if key in manifest}
+
+
+def _app_of(manifest: Mapping[str, Any]) -> Iterator[str]:
+    metadata = manifest["metadata"]
+    app = (metadata.get("labels") or {}).get(names.APP_LABEL)
+    if app:
+        yield f"{metadata['namespace']}/{app}"
+
+
+def _controllers(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for reference in manifest["metadata"].get("ownerReferences") or []:
+        if reference.get("controller"):
+            yield reference["uid"]

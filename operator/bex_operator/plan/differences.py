@@ -1,0 +1,62 @@
+"""Tells whether an object already is as it should be, so that only differences are written."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bex_operator.api import names
+
+
+def digest(manifest: Mapping[str, Any]) -> str:
+    """Digest a manifest: equal for equal content, whatever the order of keys."""
+    return hashlib.sha256(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def holds(observed: Any, wanted: Any) -> bool:
+    """Tell whether *observed* has everything that *wanted* says.
+
+    What others or the API server's defaults added does not count, as it does not for server-side
+    apply; that a field of ours went away shows in the digest kept as an annotation. Lists of named
+    things (containers, variables, ports) compare by name, all other lists as a whole.
+    """
+    if isinstance(wanted, Mapping):
+        return isinstance(observed, Mapping) and all(
+            key in observed and holds(observed[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(observed, list) and _list_holds(observed, wanted)
+    return bool(observed == wanted) and isinstance(observed, bool) == isinstance(wanted, bool)
+
+
+def owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
+    """Tell whether the object was made for the App with *uid*.
+
+    Its controller says so, or, where somebody removed every controller, the label we put on it.
+    """
+    metadata = manifest["metadata"]
+    references = metadata.get("ownerReferences") or []
+    controllers = [each.get("uid") for each in references if each.get("controller")]
+    if controllers:
+        return uid in controllers
+    return bool((metadata.get("labels") or {}).get(names.APP_UID_LABEL) == uid)
+
+
+def _list_holds(observed: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    if wanted and all(isinstance(each, Mapping) and "name" in each for each in wanted):
+        named = {each.get("name"): each for each in observed if isinstance(each, Mapping)}
+        return all(
+            each["name"] in named and holds(named[each["name"]], each) for each in wanted
+        ) and _same_order(observed, wanted)
+    return len(observed) == len(wanted) and all(
+        holds(one, other) for one, other in zip(observed, wanted, strict=True)
+    )
+
+
+def _same_order(observed: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    """Order matters: a variable may refer to those before it."""
+    order = [each["name"] for each in wanted]
+    return [
+        each["name"] for each in observed if isinstance(each, Mapping) and each["name"] in order
+    ] == order

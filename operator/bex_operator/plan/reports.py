@@ -1,0 +1,285 @@
+"""What is said about an App: facts from what was observed, a phase from the facts."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from bex_operator.api import app, conditions, names, status
+from bex_operator.plan import causes, claims, releases, workload
+from bex_operator.plan import pods as pods_plan
+
+Fact = conditions.Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What there is of an App in the cluster."""
+
+    manifest: Mapping[str, Any]
+    """The App object."""
+    deployment: Mapping[str, Any] | None
+    pods: Sequence[pods_plan.Pod]
+
+    @property
+    def generation(self) -> int:
+        """Generation of the App's spec."""
+        return int(self.manifest["metadata"].get("generation", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reason to leave everything as it is until somebody changes the App."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """How an App's addresses are written; `{host}` stands for the host."""
+
+    public: str = "https://{host}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rollout:
+    """How far the newest release is."""
+
+    revision: str
+    wanted: int
+    ready: int
+    serving: int
+    active: bool
+    """The newest release is the one that serves (or would, were it not parked)."""
+    late: bool
+    cause: causes.Cause | None
+
+    @property
+    def complete(self) -> bool:
+        return self.ready >= self.wanted
+
+
+def recorded(manifest: Mapping[str, Any]) -> status.AppStatus | None:
+    """Read the status that an App object carries; None if there is none or it is garbled."""
+    raw = manifest.get("status")
+    if not raw:
+        return None
+    try:
+        return status.AppStatus.model_validate(raw, by_alias=True, by_name=False)
+    except pydantic.ValidationError:
+        return None
+
+
+def refused(observed: Observed, refusal: Refusal, *, now: datetime.datetime) -> status.AppStatus:
+    """Report an App that cannot be acted on; what serves goes on serving."""
+    before = recorded(observed.manifest)
+    serving = any(pod.ready for pod in observed.pods)
+    facts = [
+        Fact(conditions.READY, False, refusal.reason, refusal.message),
+        Fact(conditions.PROGRESSING, False, refusal.reason, "nothing is done until this is mended"),
+    ]
+    kept = before.model_dump(exclude={"conditions", "phase"}) if before else {}
+    return status.AppStatus(
+        **kept
+        | {
+            "observed_generation": observed.generation,
+            "phase": "Running" if serving else "Failed",
+            "replicas": len(observed.pods),
+            "selector": _selector(observed),
+            "conditions": conditions.merge(
+                before.conditions if before else (),
+                facts,
+                generation=observed.generation,
+                now=_text(now),
+            ),
+        }
+    )
+
+
+def report(
+    wanted: app.App,
+    observed: Observed,
+    release: status.Release,
+    hosts: claims.Outcome,
+    addresses: Addresses,
+    *,
+    now: datetime.datetime,
+) -> status.AppStatus:
+    """Report an App that the operator acts on."""
+    before = recorded(observed.manifest)
+    rollout = _rollout(wanted, observed, release, before, now)
+    urls = _urls(wanted, observed, hosts.granted, addresses)
+    facts = [
+        _ready(wanted, rollout),
+        _released(wanted, rollout),
+        _progressing(wanted, rollout),
+        _routed(hosts),
+        _claimed(hosts),
+        _degraded(wanted, rollout),
+    ]
+    active, was = rollout.active, before or status.AppStatus(phase="Pending", observed_generation=0)
+    return status.AppStatus(
+        phase=_phase(wanted, observed, rollout),
+        observed_generation=observed.generation,
+        active_revision=rollout.revision if active else was.active_revision,
+        release=release,
+        image=wanted.image if active else was.image,
+        url=urls[0],
+        urls=urls,
+        replicas=len(observed.pods),
+        ready_replicas=rollout.ready,
+        selector=_selector(observed),
+        conditions=conditions.merge(
+            before.conditions if before else (),
+            facts,
+            generation=observed.generation,
+            now=_text(now),
+        ),
+    )
+
+
+def recheck_seconds(observed: Observed, *, now: datetime.datetime) -> float | None:
+    """When to look again although nothing may change: a slow start gets its word by then."""
+    waits = [
+        causes.SLOW_START_SECONDS - (now - pod.running_since).total_seconds()
+        for pod in observed.pods
+        if pod.running_since is not None and not pod.ready
+    ]
+    return min((wait + 0.5 for wait in waits if wait > 0), default=None)
+
+
+def _rollout(
+    wanted: app.App,
+    observed: Observed,
+    release: status.Release,
+    before: status.AppStatus | None,
+    now: datetime.datetime,
+) -> _Rollout:
+    revision = releases.revision(release)
+    current = [pod for pod in observed.pods if pod.revision == revision]
+    ready = sum(pod.ready for pod in current)
+    count = workload.replicas_of(wanted)
+    was_active = before is not None and before.active_revision == revision
+    return _Rollout(
+        revision=revision,
+        wanted=count,
+        ready=ready,
+        serving=sum(pod.ready for pod in observed.pods),
+        active=was_active or (count > 0 and ready >= count),
+        late=_is_late(observed.deployment),
+        cause=causes.first(wanted, observed.deployment, current, now=now)
+        if ready < count
+        else None,
+    )
+
+
+def _is_late(deployment: Mapping[str, Any] | None) -> bool:
+    found = (deployment or {}).get("status", {}).get("conditions") or []
+    return any(
+        each["type"] == "Progressing" and each.get("reason") == "ProgressDeadlineExceeded"
+        for each in found
+    )
+
+
+def _ready(wanted: app.App, rollout: _Rollout) -> Fact:
+    count = f"{rollout.ready}/{rollout.wanted} replicas ready"
+    if wanted.suspended:
+        return Fact(conditions.READY, False, "Suspended", "parked: spec.suspended is true")
+    if rollout.wanted == 0:
+        return Fact(conditions.READY, False, "ScaledToZero", "parked: spec.replicas is 0")
+    if rollout.complete:
+        return Fact(conditions.READY, True, "Deployed", count)
+    if rollout.cause is not None:
+        return Fact(conditions.READY, False, rollout.cause.reason, rollout.cause.message)
+    if rollout.late:
+        return Fact(conditions.READY, False, "ProgressDeadlineExceeded", _late_message(rollout))
+    reason = "Scaling" if rollout.active else "RolloutProgressing"
+    return Fact(conditions.READY, False, reason, count)
+
+
+def _released(wanted: app.App, rollout: _Rollout) -> Fact:
+    if rollout.active:
+        return Fact(conditions.RELEASED, True, "Released", f"{rollout.revision} serves")
+    if workload.replicas_of(wanted) == 0:
+        message = f"{rollout.revision} is released when the App runs again"
+        return Fact(conditions.RELEASED, False, "Parked", message)
+    if rollout.late:
+        return Fact(conditions.RELEASED, False, "ProgressDeadlineExceeded", _late_message(rollout))
+    return Fact(conditions.RELEASED, False, "RollingOut", f"{rollout.revision} is on its way")
+
+
+def _progressing(wanted: app.App, rollout: _Rollout) -> Fact:
+    if workload.replicas_of(wanted) == 0:
+        return Fact(conditions.PROGRESSING, False, "Parked", "nothing is to run")
+    if rollout.complete:
+        return Fact(conditions.PROGRESSING, False, "Settled", "everything is as asked for")
+    if rollout.late or (rollout.cause is not None and rollout.cause.broken):
+        reason = rollout.cause.reason if rollout.cause else "ProgressDeadlineExceeded"
+        return Fact(conditions.PROGRESSING, False, reason, "waits for a change that mends it")
+    return Fact(conditions.PROGRESSING, True, "RollingOut", f"{rollout.revision} is starting")
+
+
+def _routed(hosts: claims.Outcome) -> Fact:
+    if hosts.granted:
+        return Fact(conditions.ROUTED, True, "Routed", f"hosts: {_listed(hosts.granted)}")
+    return Fact(conditions.ROUTED, False, "NoPublicHost", "reached inside the cluster only")
+
+
+def _claimed(hosts: claims.Outcome) -> Fact:
+    if not hosts.lost:
+        message = "every host is the App's own" if hosts.granted else "no host is asked for"
+        return Fact(conditions.HOSTS_CLAIMED, True, "Claimed", message)
+    taken = [
+        f"host {loss.host!r} belongs to App {loss.winner.namespace}/{loss.winner.name}"
+        for loss in hosts.lost
+    ]
+    return Fact(conditions.HOSTS_CLAIMED, False, "HostTaken", "; ".join(taken))
+
+
+def _degraded(wanted: app.App, rollout: _Rollout) -> Fact:
+    if rollout.serving and rollout.cause is not None and workload.replicas_of(wanted):
+        message = f"it serves, but: {rollout.cause.message}"
+        return Fact(conditions.DEGRADED, True, rollout.cause.reason, message)
+    return Fact(conditions.DEGRADED, False, "AsExpected", "nothing is known to be wrong")
+
+
+def _phase(wanted: app.App, observed: Observed, rollout: _Rollout) -> status.Phase:
+    """Say it in one word; Failed only if nothing serves."""
+    if workload.replicas_of(wanted) == 0:
+        return "Hibernated"
+    stuck = rollout.late or (rollout.cause is not None and rollout.cause.broken)
+    if rollout.complete or (rollout.serving and (rollout.active or stuck)):
+        return "Running"
+    if stuck and not rollout.serving:
+        return "Failed"
+    return "Deploying"
+
+
+def _late_message(rollout: _Rollout) -> str:
+    minutes = workload.ROLLOUT_SECONDS // 60
+    return f"{rollout.revision} did not become ready within {minutes} minutes"
+
+
+def _urls(
+    wanted: app.App, observed: Observed, granted: Sequence[str], addresses: Addresses
+) -> tuple[str, ...]:
+    if granted:
+        return tuple(addresses.public.replace("{host}", host) for host in granted)
+    metadata = observed.manifest["metadata"]
+    return (f"http://{metadata['name']}.{metadata['namespace']}.svc:{wanted.port}",)
+
+
+def _selector(observed: Observed) -> str:
+    return f"{names.APP_LABEL}={observed.manifest['metadata']['name']}"
+
+
+def _listed(hosts: Sequence[str]) -> str:
+    shown = ", ".join(hosts[:5])
+    return shown if len(hosts) <= 5 else f"{shown} and {len(hosts) - 5} more"
+
+
+def _text(now: datetime.datetime) -> str:
+    return now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,223 @@
+"""A real API server with the App kind, and a stand-in for what runs pods.
+
+There is no controller-manager here: `Actors` plays Deployment controller, scheduler and kubelet by
+writing Pods and statuses through the API, so a test says exactly what the operator gets to see.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bex_operator import api
+from bex_operator.api import names
+from bex_operator.controllers import app, metrics, recorder, views
+from bex_operator.kube import client, errors, kinds
+from bex_operator.plan import reports
+from tests.support.api_server import ApiServer
+
+Object = dict[str, Any]
+_COUNTER = itertools.count(1)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 10.0) -> None:
+    """Wait for something to become true, or say what did not."""
+    deadline = time.monotonic() + seconds
+    while not await holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds} s still not: {what}")
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+async def kube(api_server: ApiServer) -> AsyncIterator[client.Client]:
+    """An administrator's client; the App kind is served."""
+    async with client.Client.from_kubeconfig(api_server.kubeconfig) as made:
+        await made.apply(api.crd(), field_manager="test")
+
+        async def served() -> bool:
+            try:
+                await made.list(kinds.APP, "default")
+            except errors.NotFound:
+                return False
+            return True
+
+        await until(served, "the App kind is served", 30)
+        yield made
+
+
+@pytest.fixture
+async def namespace(kube: client.Client) -> str:
+    """A namespace of the test's own."""
+    name = f"t{next(_COUNTER)}-{secrets.token_hex(3)}"
+    await kube.create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager="test"
+    )
+    return name
+
+
+def app_manifest(namespace: str, name: str = "web", **spec: Any) -> Object:
+    """An App object with defaults that run."""
+    return api.App(**{"name": name, "image": "example.com/web:1", **spec}).manifest(namespace)
+
+
+@dataclass
+class Bench:
+    """An operator whose reconciles the test calls one by one, and what it looks at."""
+
+    kube: client.Client
+    views: views.Views
+    controller: app.Controller
+    metrics: metrics.Metrics
+    namespace: str
+
+    async def create(self, name: str = "web", **spec: Any) -> Object:
+        """Create an App and wait until the cache has it."""
+        made = await self.kube.create(
+            app_manifest(self.namespace, name, **spec), field_manager="test"
+        )
+        await self.seen(self.views.apps, made)
+        return made
+
+    async def change(self, name: str = "web", **spec: Any) -> Object:
+        """Merge into the App's spec and wait until the cache has it."""
+        made = await self.kube.patch(kinds.APP, name, self.namespace, {"spec": spec})
+        await self.seen(self.views.apps, made)
+        return made
+
+    async def seen(self, cache: Any, written: Object) -> None:
+        """Wait until the cache holds the version that was written."""
+        metadata = written["metadata"]
+
+        async def holds() -> bool:
+            found = cache.get(metadata["namespace"], metadata["name"])
+            return found is not None and int(found["metadata"]["resourceVersion"]) >= int(
+                metadata["resourceVersion"]
+            )
+
+        await until(holds, f"{written['kind']} {metadata['name']} is in the cache")
+
+    async def reconcile(self, name: str = "web") -> Object:
+        """Reconcile once and return the App as the API server has it."""
+        await self.controller.reconcile((self.namespace, name))
+        return await self.get(kinds.APP, name)
+
+    async def get(self, kind: kinds.Kind, name: str = "web") -> Object:
+        """Read an object from the API server."""
+        return await self.kube.get(kind, name, self.namespace)
+
+    async def find(self, kind: kinds.Kind, name: str = "web") -> Object | None:
+        """Read an object that may not be there."""
+        try:
+            return await self.get(kind, name)
+        except errors.NotFound:
+            return None
+
+    def writes(self) -> float:
+        """How many writes the operator has sent so far."""
+        return sum(
+            sample.value
+            for family in self.metrics.writes.collect()
+            for sample in family.samples
+            if sample.name == "bex_writes_total"
+        )
+
+    async def assert_settled(self, name: str = "web") -> None:
+        """Reconcile again: nothing may be written."""
+        before, was = self.writes(), await self.get(kinds.APP, name)
+        now = await self.reconcile(name)
+        assert now == was
+        assert self.writes() == before
+
+    async def play(self, name: str = "web", *, ready: int | None = None, **pod: Any) -> None:
+        """Give the Deployment the pods it wants; *ready* of them (default: all) are ready.
+
+        Pods of other revisions go once enough are ready, as in a rolling update.
+        """
+        deployment = await self.get(kinds.DEPLOYMENT, name)
+        template, wanted = deployment["spec"]["template"], deployment["spec"]["replicas"]
+        ready = wanted if ready is None else ready
+        for old in await self.pods(name):
+            revision = old["metadata"]["labels"][names.REVISION_LABEL]
+            if ready >= wanted or revision == template["metadata"]["labels"][names.REVISION_LABEL]:
+                await self.remove_pod(old)
+        for number in range(wanted):
+            await self.make_pod(f"{name}-{secrets.token_hex(3)}", template, number < ready, **pod)
+
+    async def pods(self, name: str = "web") -> list[Object]:
+        """The App's pods."""
+        found = await self.kube.list(kinds.POD, self.namespace, labels=f"{names.APP_LABEL}={name}")
+        return found.items
+
+    async def remove_pod(self, pod: Object) -> None:
+        """Delete a pod at once and wait until the cache knows."""
+        name = pod["metadata"]["name"]
+        await self.kube.delete(kinds.POD, name, self.namespace, grace_seconds=0)
+
+        async def gone() -> bool:
+            return self.views.pods.get(self.namespace, name) is None
+
+        await until(gone, f"pod {name} is gone from the cache")
+
+    async def make_pod(self, name: str, template: Object, ready: bool, **status: Any) -> None:
+        """Create a pod from the Deployment's template, with a status."""
+        metadata = {"name": name, "namespace": self.namespace}
+        await self.kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {**template["metadata"], **metadata},
+                "spec": template["spec"],
+            },
+            field_manager="kubelet",
+        )
+        conditions = [
+            {"type": "PodScheduled", "status": "True"},
+            {"type": "Ready", "status": "True" if ready else "False"},
+        ]
+        body = {"status": {"phase": "Running", "conditions": conditions, **status}}
+        written = await self.kube.patch(
+            kinds.POD, name, self.namespace, body, subresource="status", field_manager="kubelet"
+        )
+        await self.seen(self.views.pods, written)
+
+
+@pytest.fixture
+async def bench(kube: client.Client, namespace: str) -> AsyncIterator[Bench]:
+    """An operator for the test's namespace, with filled caches and no workers."""
+    async with make_bench(kube, namespace, namespace) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def make_bench(
+    kube: client.Client, namespace: str, watched: str | None
+) -> AsyncIterator[Bench]:
+    """Make a bench that watches one namespace, or all."""
+    seen, counted = views.make(kube, watched), metrics.Metrics()
+    told = recorder.Recorder(kube, "test")
+    policy = app.Policy(reports.Addresses("http://{host}:8080"), lambda _: True)
+    controller = app.Controller(kube, seen, policy, counted, told)
+    tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
+    try:
+        for cache in seen.all:
+            await asyncio.wait_for(cache.synced.wait(), 10)
+        yield Bench(kube, seen, controller, counted, namespace)
+        await told.drain()
+    finally:
+        controller.queue.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def condition(manifest: Object, wanted: str) -> tuple[str, str, str]:
+    """Status, reason and message of one of an App's conditions."""
+    found = next(each for each in manifest["status"]["conditions"] if each["type"] == wanted)
+    return found["status"], found["reason"], found["message"]
