@@ -1,12 +1,16 @@
 """Brings a stack up, previews it, takes it down: host checks, toolchain, engine, apps, in order."""
 
 import asyncio
+import contextlib
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from rich import console as consoles
 
 from bex_stack import answering, errors, hosts, rendering, stack_files, targets
+from bex_stack.embedded import teardown
 from bex_stack.engine import engine as engines
 from bex_stack.engine import events
 
@@ -58,8 +62,9 @@ def destroy(
     with view.shown():
         result = engine.destroy()
     _report(result, console)
-    hosts.clear(target)
+    teardown.destroy(target.instance)  # also what no state knows of: an interrupted first up
     engine.remove_stack()
+    _forget_backend(target.backend)
 
 
 def refresh(
@@ -100,6 +105,17 @@ def scale(
         target.file.write_text(before)
         raise
     up(scaled, console, assume_yes=assume_yes, ask=ask)
+
+
+def _forget_backend(backend: Path) -> None:
+    """Remove the backend and its generated passphrase with the last stack in it."""
+    stacks = backend / ".pulumi/stacks"
+    if any(file.is_file() for file in stacks.rglob("*.json")):
+        return
+    shutil.rmtree(backend, ignore_errors=True)
+    for folder in (backend.parent / "instances", backend.parent):
+        with contextlib.suppress(OSError):  # not empty: something else of the user's is there
+            folder.rmdir()
 
 
 def _engine(target: targets.Target, listen: Callable[[events.Event], None]) -> engines.Engine:

@@ -9,9 +9,6 @@ from bex_operator import api
 from bex_stack import settings, targets
 from components import app_operator, app_set, edge
 
-OPERATOR_USER = "bex-operator"
-EDGE_USER = "bex-edge"
-
 
 def deploy() -> None:
     """Describe the stack that is being run."""
@@ -23,33 +20,39 @@ def deploy() -> None:
 
 
 def _deploy_embedded(stack: settings.EmbeddedSettings, apps: Sequence[api.App]) -> None:
-    from bex_stack.embedded import overlay
+    from bex_stack.embedded import commands, overlay
 
     instance = stack.as_instance(settings.home())
     args = overlay.EmbeddedArgs(instance, stack.workers)
     cluster = overlay.EmbeddedCluster("app-cluster", args)
-    registry = overlay.EmbeddedRegistry("registry", args)
-    in_cluster = pulumi.ResourceOptions(
-        provider=_kubernetes(cluster.kubeconfig), depends_on=[cluster.control_plane]
+    # What lives in the cluster is gone with it: destroy stops it instead of emptying it first.
+    with_cluster = pulumi.ResourceOptions(deleted_with=cluster.control_plane)
+    registry = overlay.EmbeddedRegistry("registry", args, with_cluster)
+    in_cluster = pulumi.ResourceOptions.merge(
+        with_cluster, pulumi.ResourceOptions(provider=_kubernetes(cluster.kubeconfig))
     )
     operator = app_operator.AppOperator(
-        "operator", app_operator.AppOperatorArgs(OPERATOR_USER, EDGE_USER), in_cluster
+        "operator",
+        app_operator.AppOperatorArgs(commands.OPERATOR_USER, commands.EDGE_USER),
+        in_cluster,
     )
     edge.Edge("edge", in_cluster)
-    processes = overlay.EmbeddedProcesses(
-        "platform", args, pulumi.ResourceOptions(depends_on=operator.objects)
-    )
+    processes = overlay.EmbeddedProcesses("platform", args, after(with_cluster, operator.objects))
     app_set.AppSet(
         "apps",
         app_set.AppSetArgs(apps, api.NAMESPACE),
-        pulumi.ResourceOptions(
-            provider=in_cluster.provider,
-            depends_on=[*registry.images, *cluster.machines, *processes.started],
-        ),
+        after(in_cluster, [*registry.images, *cluster.machines, *processes.started]),
     )
     pulumi.export("kubeconfig", pulumi.Output.secret(cluster.kubeconfig))
     pulumi.export("registry", registry.endpoint)
     pulumi.export("apps", {app.name: overlay.url(instance, app) for app in apps})
+
+
+def after(
+    options: pulumi.ResourceOptions, resources: Sequence[pulumi.Resource]
+) -> pulumi.ResourceOptions:
+    """Add to *options* that something comes after *resources*."""
+    return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=list(resources)))
 
 
 def _kubernetes(kubeconfig: pulumi.Output[str]) -> pulumi.ProviderResource:

@@ -11,5 +11,7 @@ class Edge(pulumi.ComponentResource):
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("bex:components:Edge", name, None, opts)
-        objects.register(f"{name}-class", manifests.ingress_class(), pulumi.ResourceOptions(parent=self))
+        objects.register(
+            f"{name}-class", manifests.ingress_class(), pulumi.ResourceOptions(parent=self)
+        )
         self.register_outputs({})

@@ -1,7 +1,9 @@
 """The platform's processes beside the cluster: operator, edge and the edge's feeder."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import toolchain
@@ -18,64 +20,67 @@ class Command:
 
     name: str
     command: tuple[str, ...]
+    ready: Mapping[str, str]
+    """How it is asked whether it is ready: `{"http": URL}` or `{"unix_http": SOCKET}`."""
     user: str | None = None
     """The Kubernetes user whose kubeconfig the process gets; None for one that needs none."""
-    binaries: tuple[str, ...] = ()
-    """Programs of the toolchain that have to be there first."""
 
 
 def processes(instance: instances.Instance) -> tuple[Command, ...]:
-    """Say how this instance's platform processes are started, in order."""
+    """Say how this instance's platform processes are started."""
     return (operator(instance), edge(instance), feeder(instance))
 
 
 def operator(instance: instances.Instance) -> Command:
     """The operator, from source: the dev loop is an edit and a restart."""
+    address, port = instance.bind_address, OPERATOR_HEALTH_PORT
+    options = {
+        "kubeconfig": instance.kubeconfig_of(OPERATOR_USER),
+        "health-address": address,
+        "health-port": port,
+    }
     return Command(
         "operator",
-        (
-            sys.executable,
-            "-m",
-            "bex_operator",
-            "operator",
-            "--kubeconfig",
-            str(instance.kubeconfig_of(OPERATOR_USER)),
-            "--health-address",
-            instance.bind_address,
-            "--health-port",
-            str(OPERATOR_HEALTH_PORT),
-            "--leader-elect",
-        ),
+        (*_bex_operator("operator", options), "--leader-elect"),
+        {"http": f"http://{address}:{port}/healthz"},
         OPERATOR_USER,
     )
 
 
 def edge(instance: instances.Instance) -> Command:
     """Caddy, from the configuration it was last given."""
-    caddy = toolchain.locate(["caddy"])["caddy"]
-    config = str(instance.dir / "edge" / "caddy.json")
-    return Command("caddy", (str(caddy), "run", "--config", config), binaries=("caddy",))
+    program = toolchain.locate(["caddy"])["caddy"]
+    command = _bex_operator("caddy", {"caddy": program, **_edge_options(instance)})
+    return Command("caddy", command, {"unix_http": str(_admin_socket(instance))})
 
 
 def feeder(instance: instances.Instance) -> Command:
     """What watches Ingresses and tells Caddy."""
-    return Command(
-        "edge",
-        (
-            sys.executable,
-            "-m",
-            "bex_operator",
-            "edge",
-            "--kubeconfig",
-            str(instance.kubeconfig_of(EDGE_USER)),
-            "--admin-socket",
-            str(instance.run_dir / "caddy.sock"),
-            "--http-port",
-            str(instance.edge_http_port),
-            "--https-port",
-            str(instance.edge_https_port),
-            "--health-port",
-            str(FEEDER_HEALTH_PORT),
-        ),
-        EDGE_USER,
-    )
+    address, port = instance.bind_address, FEEDER_HEALTH_PORT
+    options = {
+        "kubeconfig": instance.kubeconfig_of(EDGE_USER),
+        "health-port": port,
+        "health-address": address,
+        **_edge_options(instance),
+    }
+    command = _bex_operator("edge", options)
+    return Command("edge", command, {"http": f"http://{address}:{port}/healthz"}, EDGE_USER)
+
+
+def _edge_options(instance: instances.Instance) -> dict[str, object]:
+    return {
+        "admin-socket": _admin_socket(instance),
+        "storage": instance.dir / "edge",
+        "http-port": instance.edge_http_port,
+        "https-port": instance.edge_https_port,
+        "listen": "127.0.0.1",
+    }
+
+
+def _admin_socket(instance: instances.Instance) -> Path:
+    return instance.run_dir / "caddy.sock"
+
+
+def _bex_operator(entry: str, options: Mapping[str, object]) -> tuple[str, ...]:
+    pairs = (part for key, value in options.items() for part in (f"--{key}", str(value)))
+    return (sys.executable, "-m", "bex_operator", entry, *pairs)

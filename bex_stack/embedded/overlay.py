@@ -7,10 +7,19 @@ from pathlib import Path
 
 import pulumi
 
+from bex_operator import api
 from bex_stack.embedded import built_images, commands, providers
 from bex_stack.embedded import instance as instances
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def url(instance: instances.Instance, app: api.App) -> str:
+    """Say where *app* answers: at the edge, or inside the cluster if it has no host."""
+    hosts = api.hosts_of(app)
+    if hosts:
+        return f"http://{hosts[0]}:{instance.edge_http_port}"
+    return f"http://{app.name}.{api.NAMESPACE}.svc:{app.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,9 @@ class EmbeddedCluster(pulumi.ComponentResource):
                 machine=machine,
                 slot=slot,
                 role=role,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[cluster]),
+                opts=pulumi.ResourceOptions(
+                    parent=self, depends_on=[cluster], deleted_with=cluster
+                ),
             )
             for slot, (machine, role) in enumerate(roles.items())
         ]
@@ -88,22 +99,22 @@ class EmbeddedRegistry(pulumi.ComponentResource):
 class EmbeddedProcesses(pulumi.ComponentResource):
     """Operator, edge and its feeder, kept by the supervisor beside the cluster."""
 
-    operator: pulumi.Resource
+    started: Sequence[pulumi.Resource]
 
     def __init__(
         self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("bex:embedded:Processes", name, None, opts)
-        started = [
+        self.started = [
             providers.Process(
                 f"{name}-{process.name}",
                 args.instance.to_inputs(),
                 process=process.name,
                 command=list(process.command),
                 user=process.user,
+                ready=dict(process.ready),
                 opts=pulumi.ResourceOptions(parent=self),
             )
             for process in commands.processes(args.instance)
         ]
-        self.operator = started[0]
         self.register_outputs({})

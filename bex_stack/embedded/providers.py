@@ -102,12 +102,10 @@ class ClusterProvider(_Provider):
         return services.is_dns_settled(instance, toolchain.locate([services.DNS_PROGRAM]))
 
     def remove(self, props: Inputs) -> None:
-        """Stop the control plane; its data goes with the instance."""
-        from bex_stack.embedded import control_plane, dns, supervision
+        """Remove the whole instance: machines and processes do not outlive their cluster."""
+        from bex_stack.embedded import teardown
 
-        # etcd goes last: an API server that lost it would not end before it is killed.
-        supervision.remove(_instance(props), [dns.NAME, *control_plane.NAMES[1:]])
-        supervision.remove(_instance(props), control_plane.NAMES[:1])
+        teardown.destroy(_instance(props))
 
 
 class RegistryProvider(_Provider):

@@ -61,14 +61,14 @@ def answers(url: str, *, authority: Path | None = None) -> bool:
 
 
 def answers_on_socket(path: Path, target: str = "/") -> bool:
-    """Whether an HTTP server on the unix socket *path* answers *target* with a status below 400."""
-    return _is_fine(_UnixConnection(path), target)
+    """Whether an HTTP server on the unix socket *path* answers *target*, with whatever status."""
+    return _is_fine(_UnixConnection(path), target, below=600)
 
 
-def _is_fine(connection: http.client.HTTPConnection, target: str) -> bool:
+def _is_fine(connection: http.client.HTTPConnection, target: str, *, below: int = 400) -> bool:
     try:
         connection.request("GET", target)
-        return connection.getresponse().status < 400
+        return connection.getresponse().status < below
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -1,0 +1,1 @@
+"""The embedded substrate: a real Kubernetes with real machines on this host."""
