@@ -1,6 +1,7 @@
 """The toolchain's table, identities and turns; what really compiles is in tests/integration."""
 
 import io
+import re
 import shutil
 import threading
 import time
@@ -140,6 +141,32 @@ def test_no_module_needs_a_newer_go_than_the_pinned_one() -> None:
     ]
 
     assert max(needed) <= binaries.pinned_go()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "github.com/prometheus/client_golang",
+        "go.opentelemetry.io/otel",
+        "golang.org/x/net",
+        "golang.org/x/sys",
+        "golang.org/x/text",
+        "google.golang.org/grpc",
+        "google.golang.org/protobuf",
+        "k8s.io/client-go",
+    ],
+)
+def test_families_share_what_is_costly_to_compile(module: str) -> None:
+    """One version in all families, or a cold machine compiles it once for each."""
+    versions = {}
+    for go_mod in binaries.TOOLS.glob("*/go.mod"):
+        # A replacement, as Kubernetes has for its staging modules, stands after the requirement.
+        found = re.findall(rf"^\s+{re.escape(module)} (?:=> \S+ )?(v\S+)", go_mod.read_text(), re.M)
+        if found:
+            versions[go_mod.parent.name] = found[-1]
+
+    assert len(versions) > 1
+    assert len(set(versions.values())) == 1, versions
 
 
 def test_program_that_is_no_go_has_no_version(tmp_path: Path) -> None:
