@@ -62,15 +62,10 @@ class Proxy:
             f"--https-port={self.settings.https_port}",
         ]
 
-    @property
-    def kept(self) -> str:
-        """The configuration it starts from."""
-        return Path(self.settings.config_file).read_text()
-
-    def keep(self, text: str) -> None:
-        """Write what it starts from."""
+    def keep(self, table: str) -> None:
+        """Write the table it starts from."""
         Path(self.settings.storage).mkdir(mode=0o700, exist_ok=True)
-        Path(self.settings.config_file).write_text(text)
+        Path(self.settings.table_file).write_text(table)
 
     def secrets(self) -> list[Path]:
         """List the files nobody else may read."""
@@ -89,16 +84,17 @@ class Proxy:
         """Start it and wait until it answers."""
         command = ["caddy", f"--caddy={self.binary}", *self.arguments]
         self._process = start_entry(command, self.directory / "caddy.log")
-        await until(self.answers, "Caddy answers on its admin socket")
+        await until(self.answers, "Caddy runs its configuration")
 
     async def answers(self) -> bool:
-        """Tell whether it answers on its admin socket."""
+        """Tell whether it runs its configuration."""
         try:
             async with self.client() as client:
-                await client.state()
-        except caddy_errors.CaddyError:
+                is_running = bool((await client.state()).config)
+            await self.get("localhost")
+        except (caddy_errors.CaddyError, aiohttp.ClientError):
             return False
-        return True
+        return is_running
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Signal it and wait for its end."""
@@ -107,12 +103,10 @@ class Proxy:
             self._process = None
 
     async def serve(self, *hosts: edge.Host, pools: dict[str, Sequence[str]]) -> None:
-        """Load routes by hand, as the feeder would."""
+        """Send a table by hand, as the feeder would."""
         members = tuple(edge.Pool(name, tuple(sorted(pools[name]))) for name in sorted(pools))
-        target = edge_config.render(edge.Routes(hosts, members), self.settings)
         async with self.client() as client:
-            await client.load(target.config)
-            await client.replace_pools(target.pools)
+            await client.replace_table(edge_config.render_table(edge.Routes(hosts, members)))
 
     async def get(self, host: str, path: str = "/", **headers: str) -> tuple[int, str, str | None]:
         """Ask over http on a new connection: status, body and Retry-After."""

@@ -14,7 +14,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 	_ "github.com/caddyserver/caddy/v2/modules/logging"
 
-	_ "bex/tools/edge/pools"
+	_ "bex/tools/edge/routes"
 )
 
 func main() { caddycmd.Main() }

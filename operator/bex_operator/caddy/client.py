@@ -1,6 +1,7 @@
 """The client of Caddy's admin API on its unix socket. It knows paths and verbs; what a
 configuration means is the callers' affair."""
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +15,17 @@ from bex_operator.caddy import errors
 
 ASK_TIMEOUT_SECONDS = 3.0
 LOAD_TIMEOUT_SECONDS = 30.0
-"""A load provisions every route and opens the listeners; seconds for thousands of hosts."""
+"""A load provisions every module and waits for listeners."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Digests of what Caddy holds."""
 
-    routes: str
-    """The one inside the configuration; empty if it was not made by us."""
-    pools: str
-    """Of the pools: SHA-256 of their compact JSON with sorted keys."""
+    config: str
+    """Of the configuration; empty if it was not made by us."""
+    table: str
+    """Of the table of hosts, paths and pods; empty while there is none."""
 
 
 class Client:
@@ -55,8 +56,8 @@ class Client:
 
         Raises: errors.Unavailable, errors.Refused.
         """
-        answer = json.loads(await self._request("GET", "/bex/pools"))
-        return State(routes=str(answer["routes"]), pools=str(answer["digest"]))
+        answer = json.loads(await self._request("GET", "/bex/table"))
+        return State(config=str(answer["config"]), table=str(answer["table"]))
 
     async def config(self) -> Any:
         """Read the configuration that was loaded last; None if there is none.
@@ -72,12 +73,12 @@ class Client:
         """
         await self._request("POST", "/load", config, timeout=LOAD_TIMEOUT_SECONDS)
 
-    async def replace_pools(self, pools: Mapping[str, list[str]]) -> None:
-        """Replace the addresses of all pools, without a reload.
+    async def replace_table(self, table: Mapping[str, Any]) -> None:
+        """Replace hosts, paths and pods, without a reload.
 
         Raises: errors.Unavailable, errors.Refused.
         """
-        await self._request("PUT", "/bex/pools", pools)
+        await self._request("PUT", "/bex/table", table)
 
     async def _request(
         self, method: str, path: str, body: object = None, timeout: float = ASK_TIMEOUT_SECONDS
@@ -88,7 +89,8 @@ class Client:
             async with self._session.request(
                 method,
                 f"http://caddy{path}",
-                json=body,
+                data=None if body is None else io.BytesIO(json.dumps(body).encode()),
+                headers={"Content-Type": "application/json"},
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as answer:
                 content = await answer.read()

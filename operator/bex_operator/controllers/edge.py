@@ -1,8 +1,8 @@
 """Entry point of the feeder: keeps Caddy's routes and pods as the cluster's Ingresses want them.
 
 Level-triggered: after every change, and once a second, it compares digests with Caddy and sends
-what differs: the configuration (hosts, paths) by a load, pod addresses into the pools without one.
-What Caddy took is kept in `<storage>/caddy.json`, which Caddy starts from; to go on serving it
+what differs: the table of hosts, paths and pods, hardly ever the configuration (settings changed).
+What Caddy took is kept in `<storage>/table.json`, which Caddy starts from; to go on serving it
 needs neither feeder nor API server. The supervisor runs both, in any order:
 
     python -m bex_operator caddy --caddy BINARY --admin-socket S --storage DIR \\
@@ -56,11 +56,12 @@ class Feeder:
         self._client = client
         self._settings = settings
         self._health = health
-        self._target: edge_config.Target | None = None
+        self._config = edge_config.render(settings)
+        self._digest = edge_config.digest_of(self._config)
+        self._table: edge_config.Table | None = None
         self._refusals: tuple[edge.Refusal, ...] = ()
-        self._refused_routes = ""
-        self._refused_at = 0.0
-        self._kept: tuple[str, str] | None = None
+        self._refused_at: float | None = None
+        self._kept = ""
         self._was_reachable = True
 
     async def feed(self) -> None:
@@ -78,15 +79,15 @@ class Feeder:
 
     async def reconcile(self) -> bool:
         """Send what differs; False if Caddy could not be asked."""
-        if self._target is None:
+        if self._table is None:
             return True
         try:
-            await self._send_differences(self._target)
+            await self._send_differences(self._table)
         except caddy_errors.Unavailable as exc:
             if self._was_reachable:
                 _log.warning("caddy is away", error=str(exc))
             self._was_reachable = False
-            self._refused_routes = ""
+            self._refused_at = None
             self._health.lost()
             return False
         except caddy_errors.Refused as exc:
@@ -94,7 +95,7 @@ class Feeder:
             self._health.failed()
             return True
         self._was_reachable = True
-        await self._keep(self._target)
+        await self._keep(self._table)
         return True
 
     def _decide(self) -> None:
@@ -105,7 +106,7 @@ class Feeder:
             self._objects.of(kinds.SERVICE),
             self._objects.of(kinds.ENDPOINT_SLICE),
         )
-        self._target = edge_config.render(routes, self._settings)
+        self._table = edge_config.render_table(routes)
         self._health.decided(routes)
         for refusal in routes.refusals:
             if refusal not in self._refusals:
@@ -117,47 +118,45 @@ class Feeder:
                 )
         self._refusals = routes.refusals
 
-    async def _send_differences(self, target: edge_config.Target) -> None:
+    async def _send_differences(self, table: edge_config.Table) -> None:
         held = await self._client.state()
-        if held.routes != target.routes_digest and self._may_load(target):
-            await self._load(target)
-            held = await self._client.state()
-        if held.pools != target.pools_digest:
-            await self._client.replace_pools(target.pools)
+        if held.config != self._digest and self._may_load():
+            await self._load()
+        if held.table != table["digest"]:
+            await self._client.replace_table(table)
             self._health.replaced()
-        self._health.in_step(is_whole=not self._refused_routes)
+        self._health.in_step(is_whole=self._refused_at is None)
 
-    def _may_load(self, target: edge_config.Target) -> bool:
-        is_refused = self._refused_routes == target.routes_digest
-        return not is_refused or time.monotonic() - self._refused_at > REFUSED_SECONDS
+    def _may_load(self) -> bool:
+        now = time.monotonic()
+        return self._refused_at is None or now - self._refused_at > REFUSED_SECONDS
 
-    async def _load(self, target: edge_config.Target) -> None:
+    async def _load(self) -> None:
         started = time.monotonic()
         try:
-            await self._client.load(target.config)
+            await self._client.load(self._config)
         except caddy_errors.Refused as exc:
-            # No reason to stop: the pods of the routes that Caddy does hold must go on changing.
-            self._refused_routes, self._refused_at = target.routes_digest, started
+            # No reason to stop: the configuration that Caddy does hold can have the new table.
+            self._refused_at = started
             self._health.failed()
-            _log.error("caddy refused the routes", error=str(exc))
+            _log.error("caddy refused the configuration", error=str(exc))
             return
-        self._refused_routes = ""
+        self._refused_at = None
         seconds = time.monotonic() - started
         self._health.loaded(seconds)
-        _log.info("routes loaded", pools=len(target.pools), seconds=round(seconds, 3))
+        _log.info("configuration loaded", seconds=round(seconds, 3))
 
-    async def _keep(self, target: edge_config.Target) -> None:
-        wanted = (target.routes_digest, target.pools_digest)
-        if self._kept == wanted or self._refused_routes:
+    async def _keep(self, table: edge_config.Table) -> None:
+        if self._kept == table["digest"]:
             return
-        path = Path(self._settings.config_file)
+        path = Path(self._settings.table_file)
         try:
-            await asyncio.to_thread(edge_files.write, path, json.dumps(target.config))
+            await asyncio.to_thread(edge_files.write, path, json.dumps(table))
         except OSError as exc:
             # Serving matters more than what a restart would begin with; tried again in a second.
-            _log.error("cannot keep the configuration", path=str(path), error=str(exc))
+            _log.error("cannot keep the table", path=str(path), error=str(exc))
         else:
-            self._kept = wanted
+            self._kept = table["digest"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ class Health:
         self._refused = self._gauge("bex_edge_refused_hosts", "Hosts of Ingresses without a route")
         self._up = self._gauge("bex_edge_caddy_up", "1 while Caddy answers on its admin socket")
         self._loads = self._counter("bex_edge_loads", "Configurations loaded into Caddy")
-        self._replaced = self._counter("bex_edge_pool_updates", "Pod changes sent without a load")
+        self._replaced = self._counter("bex_edge_updates", "Tables sent into Caddy without a load")
         self._failures = self._counter("bex_edge_refusals", "What Caddy refused to take")
         self._seconds = self._gauge("bex_edge_last_load_seconds", "How long the last load took")
 
@@ -37,7 +37,7 @@ class Health:
         self._seconds.set(seconds)
 
     def replaced(self) -> None:
-        """Count a change of pods that Caddy took."""
+        """Count a table that Caddy took."""
         self._replaced.inc()
 
     def failed(self) -> None:

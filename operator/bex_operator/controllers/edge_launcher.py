@@ -1,9 +1,9 @@
-"""Entry point that becomes Caddy: makes its folders, checks what it starts from, and executes it.
+"""Entry point that becomes Caddy: makes its folders, writes what it starts from, and executes it.
 
-Caddy starts from `<storage>/caddy.json`, which the feeder rewrites after every change, so a Caddy
-that restarts serves the routes and pods it last knew, with or without feeder or API server. When
-there is no such file, or it was made for other settings, or Caddy no longer takes it, the launcher
-writes the bootstrap configuration. Run as `python -m bex_operator caddy --caddy BINARY …`.
+The configuration follows from the arguments; the table of hosts and pods is the one that the feeder
+kept in `<storage>/table.json`. So a Caddy that restarts serves what it last knew, with or without
+feeder or API server. Without a usable table it asks clients to come back until the feeder speaks.
+Run as `python -m bex_operator caddy --caddy BINARY …`.
 """
 
 import argparse
@@ -31,18 +31,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> None:
     """Replace this process by Caddy."""
     settings = edge_arguments.settings(args)
-    config = Path(settings.config_file)
     # Caddy would keep an identity of its own in the user's home.
     homes = {"XDG_DATA_HOME": str(settings.storage), "XDG_CONFIG_HOME": str(settings.storage)}
     environment = {**os.environ, **homes}
+    config = Path(settings.config_file)
     await asyncio.to_thread(_make_folders, settings)
-    reason = await _reason_to_start_afresh(args.caddy, config, settings, environment)
-    if reason is not None:
-        _log.info("starting from the bootstrap configuration", reason=reason)
-        content = json.dumps(edge_config.bootstrap(settings))
-        await asyncio.to_thread(edge_files.write, config, content)
+    table = await asyncio.to_thread(_read_table, Path(settings.table_file))
+    await _write(config, edge_config.render(settings, table))
+    if table is not None:
+        fault = await _find_fault(args.caddy, config, environment)
+        if fault is not None:
+            _log.warning("starting without the routes of before", fault=fault)
+            await _write(config, edge_config.render(settings))
     os.umask(0o077)
     os.execve(args.caddy, [str(args.caddy), "run", "--config", str(config)], environment)  # noqa: S606 - becoming Caddy is the purpose
+
+
+async def _write(path: Path, config: edge_config.Config) -> None:
+    await asyncio.to_thread(edge_files.write, path, json.dumps(config))
+
+
+def _read_table(path: Path) -> edge_config.Table | None:
+    try:
+        table = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as exc:
+        _log.warning("the kept table is no JSON", path=str(path), error=str(exc))
+        return None
+    return table if isinstance(table, dict) else None
 
 
 def _make_folders(settings: edge_config.Settings) -> None:
@@ -50,17 +67,8 @@ def _make_folders(settings: edge_config.Settings) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-async def _reason_to_start_afresh(
-    caddy: Path, config: Path, settings: edge_config.Settings, environment: dict[str, str]
-) -> str | None:
-    try:
-        kept = json.loads(await asyncio.to_thread(config.read_bytes))
-    except FileNotFoundError:
-        return "there is none from before"
-    except ValueError as exc:
-        return f"{config} is no JSON: {exc}"
-    if not edge_config.fits(kept, settings):
-        return f"{config} was made for other settings"
+async def _find_fault(caddy: Path, config: Path, environment: dict[str, str]) -> str | None:
+    """Ask Caddy whether it takes the configuration; None if it does."""
     process = await asyncio.create_subprocess_exec(
         *(str(caddy), "validate", "--config", str(config)),
         stdout=asyncio.subprocess.DEVNULL,

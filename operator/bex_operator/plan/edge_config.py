@@ -1,28 +1,29 @@
-"""Renders Caddy's complete JSON configuration from `Routes`: one server for http and https.
+"""Renders what Caddy gets: a configuration that follows from `Settings` alone, and a table.
 
-Pods are not in the routes but in pools, which Caddy's `bex` module (tools/edge/pools) replaces
-without a reload. `install_trust` is always false: Caddy run as root would otherwise write its
-authority into the system's trust store. Source: Caddy 2.11 JSON structure.
+Hosts, paths and pods are the table, which Caddy's `bex` modules (tools/edge/routes) look requests
+up in and which is replaced without a reload. `install_trust` is always false: Caddy run as root
+would otherwise write its authority into the system's trust store. Source: Caddy 2.11 JSON.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 from bex_operator.plan import edge, edge_pages
 
 Config = dict[str, Any]
+Table = dict[str, Any]
 
-FALLBACK_NAMES = ("*.localhost", "localhost")
-"""Certificates for https on hosts without a route; the last serves any other name, so that whoever
-looks past the warning gets the 404 page instead of a broken handshake."""
+FALLBACK_NAME = "localhost"
+"""Its certificate serves names without a route, so that whoever looks past the warning gets the 404
+page and not a broken handshake."""
 
 STREAM_CLOSE_SECONDS = 24 * 3600
-"""How long WebSockets and running responses outlive the configuration they began under."""
+"""How long WebSockets and running responses outlive a configuration they began under; one is loaded
+only when settings change."""
 
 RETRY_SECONDS = 5
 """How long a request looks for a pod that takes it; only what was surely not processed, or is safe
@@ -47,7 +48,7 @@ class Settings:
 
     admin_socket: PurePosixPath
     storage: PurePosixPath
-    """Certificates, the authority and the configuration to start from."""
+    """Certificates, the authority and what to start from."""
     http_port: int
     https_port: int
     listen: tuple[str, ...] = ("127.0.0.1",)
@@ -55,8 +56,13 @@ class Settings:
 
     @property
     def config_file(self) -> PurePosixPath:
-        """What Caddy starts from: the bootstrap configuration, then whatever was loaded last."""
+        """What Caddy starts from; the launcher writes it at every start."""
         return self.storage / "caddy.json"
+
+    @property
+    def table_file(self) -> PurePosixPath:
+        """The table that Caddy took last, kept for its next start."""
+        return self.storage / "table.json"
 
     @property
     def authority_file(self) -> PurePosixPath:
@@ -64,65 +70,31 @@ class Settings:
         return self.storage / "pki" / "authorities" / "local" / "root.crt"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What Caddy should hold: the configuration and, for comparison, the digests of its parts."""
-
-    config: Config
-    routes_digest: str
-    """Changes when the configuration has to be loaded."""
-    pools: dict[str, list[str]]
-    pools_digest: str
-    """Changes when the pools have to be replaced."""
+def render_table(routes: edge.Routes) -> Table:
+    """Render what requests are looked up in; its `digest` names the content."""
+    table: Table = {
+        "hosts": {host.name: [_path(path) for path in host.paths] for host in routes.hosts},
+        "pools": {pool.name: list(pool.addresses) for pool in routes.pools},
+    }
+    return {**table, "digest": _digest(table)}
 
 
-def render(routes: edge.Routes, settings: Settings) -> Target:
-    """Render everything for these routes."""
-    config = _config(
-        settings,
-        [
-            {"handle": [{"handler": "headers", "request": {"delete": _SPOOFABLE}}]},
-            *(_host_route(host) for host in routes.hosts),
-            {"handle": [edge_pages.UNKNOWN_HOST]},
-        ],
-        [host.name for host in routes.hosts],
-    )
-    digest = _digest(config)
-    pools = {pool.name: list(pool.addresses) for pool in routes.pools}
-    config["apps"]["bex"] = {"routes": digest, "pools": pools}
-    return Target(config, digest, pools, _digest(pools))
+def render(settings: Settings, table: Table | None = None) -> Config:
+    """Render the whole configuration.
 
-
-def bootstrap(settings: Settings) -> Config:
-    """Render what Caddy starts from before any route is known: a page that asks to come back."""
-    config = _config(settings, [{"handle": [edge_pages.STARTING]}], [])
-    config["apps"]["bex"] = {"routes": "bootstrap", "pools": {}}
+    Without a table Caddy keeps the one it has; one that just started tells clients to come back.
+    `apps.bex.config` in it names the configuration; the table does not count.
+    """
+    config = _config(settings)
+    config["apps"]["bex"] = {"config": _digest(config)}
+    if table is not None:
+        config["apps"]["bex"]["table"] = table
     return config
 
 
-def fits(config: object, settings: Settings) -> bool:
-    """Tell whether a configuration kept from an earlier run was made for these settings."""
-    wanted = bootstrap(settings)
-    try:
-        return all(_at(config, path) == _at(wanted, path) for path in _FIXED)
-    except (KeyError, TypeError):
-        return False
-
-
-_FIXED = (
-    ("admin",),
-    ("storage",),
-    ("apps", "pki"),
-    ("apps", "http", "http_port"),
-    ("apps", "http", "https_port"),
-    ("apps", "http", "servers", "edge", "listen"),
-)
-
-
-def _at(config: Any, path: Sequence[str]) -> object:
-    for key in path:
-        config = config[key]
-    return config
+def digest_of(config: Config) -> str:
+    """Return the name of a rendered configuration."""
+    return str(config["apps"]["bex"]["config"])
 
 
 def _digest(value: object) -> str:
@@ -130,7 +102,16 @@ def _digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _config(settings: Settings, routes: list[Config], names: Sequence[str]) -> Config:
+def _path(path: edge.Path) -> Config:
+    return {
+        "path": path.path,
+        "exact": path.is_exact,
+        "pool": path.pool,
+        "speaks": path.speaks,
+    }
+
+
+def _config(settings: Settings) -> Config:
     ports = (settings.http_port, settings.https_port)
     return {
         "admin": {
@@ -142,7 +123,7 @@ def _config(settings: Settings, routes: list[Config], names: Sequence[str]) -> C
         "apps": {
             "pki": {"certificate_authorities": {"local": _AUTHORITY}},
             "tls": {
-                "certificates": {"automate": sorted({*FALLBACK_NAMES, *names})},
+                "certificates": {"automate": [FALLBACK_NAME]},
                 "automation": {"policies": [{"issuers": [{"module": "internal"}]}]},
             },
             "http": {
@@ -154,7 +135,7 @@ def _config(settings: Settings, routes: list[Config], names: Sequence[str]) -> C
                     "edge": {
                         "listen": [_join(each, port) for port in ports for each in settings.listen],
                         **_SERVER,
-                        "routes": routes,
+                        "routes": _routes(),
                     }
                 },
             },
@@ -213,9 +194,7 @@ _SERVER: Mapping[str, Any] = {
     "max_header_bytes": 65536,
     # Names to certify and redirects are ours to say; nothing is derived from the routes.
     "automatic_https": {"disable": True},
-    "tls_connection_policies": [
-        {"default_sni": FALLBACK_NAMES[-1], "fallback_sni": FALLBACK_NAMES[-1]}
-    ],
+    "tls_connection_policies": [{"default_sni": FALLBACK_NAME, "fallback_sni": FALLBACK_NAME}],
     "logs": {},
     "errors": {
         "routes": [
@@ -230,37 +209,33 @@ _SERVER: Mapping[str, Any] = {
 }
 
 
-def _host_route(host: edge.Host) -> Config:
-    routes = [route for path in host.paths for route in _path_routes(path)]
-    return {
-        # A name with the root's dot is the same name; Caddy compares them as they come.
-        "match": [{"host": [host.name, f"{host.name}."]}],
-        "handle": [
-            {"handler": "subroute", "routes": [*routes, {"handle": [edge_pages.UNKNOWN_PATH]}]}
-        ],
-        "terminal": True,
-    }
-
-
-def _path_routes(path: edge.Path) -> list[Config]:
-    matcher = _path_matcher(path)
-    ready = {**matcher, "bex_ready": {"pool": path.pool}}
-    otherwise = {"match": [matcher]} if matcher else {}
+def _routes() -> list[Config]:
     return [
-        {"match": [ready], "handle": [_proxy(path)], "terminal": True},
-        {**otherwise, "handle": [edge_pages.NO_POD], "terminal": True},
+        {
+            "handle": [
+                {"handler": "headers", "request": {"delete": _SPOOFABLE}},
+                {"handler": "bex"},
+            ]
+        },
+        *({**_on(speaks), "handle": [_proxy(speaks)]} for speaks in get_args(edge.Speaks)),
+        *({**_on(outcome), "handle": [page]} for outcome, page in _PAGES.items()),
     ]
 
 
-def _path_matcher(path: edge.Path) -> Config:
-    if path.path == "/" and not path.is_exact:
-        return {}
-    # Caddy's `path` matcher ignores case and knows placeholders and stars; Ingress paths do not.
-    end = "$" if path.is_exact else "(?:/|$)"
-    return {"path_regexp": {"pattern": f"^{re.escape(path.path)}{end}"}}
+_PAGES = {
+    "starting": edge_pages.STARTING,
+    "unknown_host": edge_pages.UNKNOWN_HOST,
+    "unknown_path": edge_pages.UNKNOWN_PATH,
+    "no_pod": edge_pages.NO_POD,
+}
+"""By what the `bex` handler says of a request that no pod gets."""
 
 
-def _proxy(path: edge.Path) -> Config:
+def _on(outcome: str) -> Config:
+    return {"match": [{"vars": {"bex": [outcome]}}], "terminal": True}
+
+
+def _proxy(speaks: edge.Speaks) -> Config:
     # Responses without a length, event streams among them, are flushed as they come; a negative
     # flush_interval for all would also keep requests running whose client has left.
     transport: Config = {
@@ -269,11 +244,11 @@ def _proxy(path: edge.Path) -> Config:
         "compression": False,
         "keep_alive": {"idle_timeout": IDLE_UPSTREAM_TIMEOUT},
     }
-    if path.speaks == "h2c":
+    if speaks == "h2c":
         transport["versions"] = ["h2c", "2"]
     return {
         "handler": "reverse_proxy",
-        "dynamic_upstreams": {"source": "bex", "pool": path.pool},
+        "dynamic_upstreams": {"source": "bex"},
         "load_balancing": {
             "selection_policy": {"policy": "least_conn"},
             "try_duration": f"{RETRY_SECONDS}s",
