@@ -120,10 +120,10 @@ _CRANE = "github.com/google/go-containerregistry"
 
 _TABLE = (
     Binary("etcd", "etcd", "go.etcd.io/etcd/server/v3", 44),
-    _kubernetes("kube-apiserver", 200),
+    _kubernetes("kube-apiserver", 220),
     _kubernetes("kube-controller-manager", 65),
     _kubernetes("kube-scheduler", 8),
-    Binary("registry", "registry", ".", 20),
+    Binary("registry", "registry", ".", 25),
     Binary(
         "crane",
         "image",
@@ -132,7 +132,7 @@ _TABLE = (
         (Stamp(f"{_CRANE}/cmd/crane/cmd.Version", _CRANE),),
     ),
     Binary("pause", "machine", "./pause", 1),
-    _containerd("containerd", 30),
+    _containerd("containerd", 35),
     _containerd("containerd-shim-runc-v2", 4),
     Binary(
         "runc",
@@ -147,7 +147,7 @@ _TABLE = (
     _cni("portmap", "meta"),
     _cni("host-local", "ipam"),
     _kubernetes("kubelet", 25),
-    _kubernetes("kube-proxy", 6),
+    _kubernetes("kube-proxy", 10),
     Binary("caddy", "edge", ".", 70),
     Binary("coredns", "dns", ".", 20),
     _kubernetes("kubectl", 20),

@@ -24,8 +24,8 @@ class Progress(Protocol):
     def failed(self, name: str) -> None:
         """*name* could not be built; the exception says why."""
 
-    def waiting(self, reason: str) -> None:
-        """Nothing goes on here until somebody else is done."""
+    def note(self, line: str) -> None:
+        """Something else worth a line, such as whom a build waits for."""
 
 
 class Plain:
@@ -36,7 +36,7 @@ class Plain:
 
     def started(self, name: str, typical_seconds: float) -> None:
         """Say what is being built and how long it may take."""
-        self._say(f"building {name}, usually {typical_seconds:.0f} s at most")
+        self._say(f"building {name}, about {typical_seconds:.0f} s on 2 idle cores")
 
     def finished(self, name: str, seconds: float) -> None:
         """Say how long it took."""
@@ -46,9 +46,9 @@ class Plain:
         """Say so; the reason follows as the error."""
         self._say(f"{name} was not built")
 
-    def waiting(self, reason: str) -> None:
-        """Say for what."""
-        self._say(reason)
+    def note(self, line: str) -> None:
+        """Say it."""
+        self._say(line)
 
     def _say(self, line: str) -> None:
         self._out.write(f"{line}\n")
@@ -77,9 +77,9 @@ class Bars:
         """Take the bar away."""
         self._close(name)
 
-    def waiting(self, reason: str) -> None:
-        """Print the reason above the bars."""
-        self._shown.console.print(reason, highlight=False)
+    def note(self, line: str) -> None:
+        """Print it above the bars."""
+        self._shown.console.print(line, highlight=False)
 
     def move(self) -> None:
         """Let every bar follow the clock, up to 95 % however long it takes."""

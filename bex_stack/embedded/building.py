@@ -75,7 +75,7 @@ def build(
 
     Raises: ToolchainError.
     """
-    with _turns.take(binaries.priority(binary)), _locked(lock, progress.waiting):
+    with _turns.take(binaries.priority(binary)), _locked(lock, progress.note):
         if target.exists():
             return
         go = find_go()

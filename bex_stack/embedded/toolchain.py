@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,9 @@ __all__ = [
     "missing",
     "start_background",
 ]
+
+
+ANNOUNCED_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ def ensure(
     wanted = [binaries.get(name) for name, path in paths.items() if not path.exists()]
     if wanted:
         with build_progress.on() if progress is None else nullcontext(progress) as shown:
-            find_go = functools.cache(lambda: golang.find_or_install(root, tell=shown.waiting))
+            _announce(wanted, root, shown)
+            find_go = functools.cache(lambda: golang.find_or_install(root, tell=shown.note))
             for binary in wanted:
                 building.build(
                     binary,
@@ -139,6 +143,18 @@ def ensure(
                     progress=shown,
                 )
     return Toolchain(paths, root)
+
+
+def _announce(
+    wanted: Sequence[binaries.Binary], root: Path, progress: build_progress.Progress
+) -> None:
+    """Say how long it may take where that is longer than a person looks on."""
+    seconds = sum(binary.seconds for binary in wanted)
+    if seconds >= ANNOUNCED_SECONDS:
+        progress.note(
+            f"{len(wanted)} programs are built once and kept in {root}: "
+            f"about {max(1, round(seconds / 60))} min on 2 idle cores"
+        )
 
 
 class Background:

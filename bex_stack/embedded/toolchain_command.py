@@ -60,7 +60,7 @@ def _table(names: Sequence[str]) -> list[str]:
         state = (
             f"{path.stat().st_size / 1e6:6.1f} MB"
             if path.exists()
-            else f"to build, usually {binaries.get(name).seconds} s at most"
+            else f"to build, about {binaries.get(name).seconds} s"
         )
         lines.append(f"{name:<{width}}  {path.parent.parent.name:<24}  {state}")
     return lines

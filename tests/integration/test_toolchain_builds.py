@@ -37,9 +37,9 @@ class Recorder:
         """Remember the failure."""
         self.told.append(f"failed {name}")
 
-    def waiting(self, reason: str) -> None:
-        """Remember the reason."""
-        self.told.append(reason)
+    def note(self, line: str) -> None:
+        """Remember the line."""
+        self.told.append(line)
 
 
 @pytest.fixture
