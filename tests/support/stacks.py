@@ -72,18 +72,18 @@ class Stack:
 
         stack_files.set_config(self.project / "Pulumi.test.yaml", key, value)
 
-    def write_app(self, name: str, **fields: object) -> Path:
-        """Write an app module that runs the example image under *name*."""
+    def write_app(self, module: str, /, **fields: object) -> Path:
+        """Write an app module that runs the example image, named like the module unless told."""
         given = {
-            "name": name,
+            "name": module,
             "image": "localhost:5050/bex/hello-go:1",
             "port": 8080,
-            "host": f"{name}.localhost",
+            "host": f"{module}.localhost",
             "health_check_path": "/healthz",
             **fields,
         }
         arguments = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        file = self.project / "apps" / f"{name}.py"
+        file = self.project / "apps" / f"{module}.py"
         file.write_text(f"from bex_operator.api import App\n\napp = App({arguments})\n")
         return file
 

@@ -108,19 +108,18 @@ def test_port_in_use_is_refused(fresh: stacks.Stack) -> None:
 
 
 def test_other_than_root_is_refused(fresh: stacks.Stack) -> None:
-    """Real machines need root; the message says what else there is."""
-    shutil.chown(fresh.home.parent, "nobody")
+    """Real machines need root; the message says so, and what else there is."""
+    # In a user namespace without a mapping one is nobody, yet may still read these files.
     done = subprocess.run(
-        fresh.command("up", "--yes"),
-        env={**fresh.env(), "HOME": str(fresh.home.parent)},
+        ["unshare", "--user", *fresh.command("up", "--yes")],
+        env=fresh.env(),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        user="nobody",
     )
 
-    assert done.returncode in (3, 126), done
+    assert done.returncode == 3, done
     assert "root" in done.stderr
     assert_untouched(fresh)
 
