@@ -18,14 +18,17 @@ LOCK_SECONDS = 120
 def mend_with_apt(
     problems: Iterable[preflight.Problem], *, tell: Callable[[str], None] = lambda _: None
 ) -> tuple[str, ...]:
-    """Install every package that mends one of *problems*; return their names.
+    """Install the packages that mend all of *problems*; return their names.
 
-    Does nothing where there is no apt-get, or without root: then the problems stay as they are.
+    Does nothing where there is no apt-get, without root, or if one problem is no package's to
+    mend: a person has to act then anyway, and the host is left as it was.
 
     Raises: HostUnfit (apt failed; its last lines are in the message).
     """
-    packages = tuple(sorted({name for problem in problems for name in problem.packages}))
-    if not packages or shutil.which("apt-get") is None or os.geteuid() != 0:
+    found = list(problems)
+    packages = tuple(sorted({name for problem in found for name in problem.packages}))
+    can_install = shutil.which("apt-get") is not None and os.geteuid() == 0
+    if not packages or not can_install or not all(problem.packages for problem in found):
         return ()
     tell(f"installing {', '.join(packages)} with apt-get")
     _apt("update", "--quiet")

@@ -143,11 +143,12 @@ def test_host_is_seen_without_leaving_a_trace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_to_mend_runs_no_apt() -> None:
-    """Problems without a package are left to a person."""
-    problem = preflight.Problem("memory", "too little", "use another machine")
+def test_host_is_left_alone_if_packages_do_not_mend_it_all() -> None:
+    """Where a person has to act anyway nothing is installed behind their back."""
+    memory = preflight.Problem("memory", "too little", "use another machine")
+    package = preflight.Problem("nft", "missing", "apt-get install -y nftables", ("nftables",))
 
-    assert system_packages.mend_with_apt([problem]) == ()
+    assert system_packages.mend_with_apt([memory, package]) == ()
 
 
 def test_probe_imports_nothing_of_bex() -> None:
