@@ -23,15 +23,6 @@ from bex_operator.plan import edge, edge_config
 
 START_TIMEOUT_SECONDS = 20.0
 
-_ENTRY = """
-import argparse, asyncio, sys
-from bex_operator.controllers import edge, edge_launcher
-entry = {"caddy": edge_launcher, "edge": edge}[sys.argv[1]]
-parser = argparse.ArgumentParser()
-entry.add_arguments(parser)
-asyncio.run(entry.run(parser.parse_args(sys.argv[2:])))
-"""
-
 
 @dataclass(slots=True)
 class Proxy:
@@ -197,7 +188,7 @@ def start_entry(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "KILL"),
-                *(sys.executable, "-c", _ENTRY),
+                *(sys.executable, "-m", "bex_operator"),
                 *command,
             ],
             stdout=output,

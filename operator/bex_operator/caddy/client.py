@@ -15,7 +15,7 @@ from bex_operator.caddy import errors
 
 ASK_TIMEOUT_SECONDS = 3.0
 LOAD_TIMEOUT_SECONDS = 30.0
-"""A load provisions every module and waits for listeners."""
+"""A load waits for listeners; certificates of thousands of new hosts take a while to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Client:
 
         Raises: errors.Unavailable, errors.Refused.
         """
-        await self._request("PUT", "/bex/table", table)
+        await self._request("PUT", "/bex/table", table, timeout=LOAD_TIMEOUT_SECONDS)
 
     async def _request(
         self, method: str, path: str, body: object = None, timeout: float = ASK_TIMEOUT_SECONDS
