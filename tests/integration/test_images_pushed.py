@@ -82,7 +82,7 @@ def hello(
     layer = layout / "blobs" / "sha256" / manifest["layers"][0]["digest"][7:]
     shutil.unpack_archive(layer, tmp_path, "gztar")
     port = free_port()
-    environment = {"PORT": str(port), "BEX_REVISION": "rev-7", "DRAIN_SECONDS": "0.5"}
+    environment = {"PORT": str(port), "BEX_REVISION": "rev-7", "DRAIN_SECONDS": "1.5"}
     with subprocess.Popen([tmp_path / "hello-go"], env=environment) as process:
         wait_for(port)
         yield process, port
@@ -202,7 +202,7 @@ def test_hello_still_answers_while_it_leaves(
 
 def test_pause_reaps_and_ends_with_its_command(tools: toolchain.Toolchain) -> None:
     """As pid 1 it collects orphans; no zombie is left when its command looks."""
-    script = "(sleep 0.1 &) ; sleep 0.4; ! grep -l '^State:.Z' /proc/[0-9]*/status; exit 3"
+    script = "(sleep 0.1 &) ; sleep 0.8; ! grep -l '^State:.Z' /proc/[0-9]*/status; exit 3"
     done = subprocess.run(
         [
             *("unshare", "--pid", "--fork", "--mount-proc", "--kill-child"),
