@@ -7,7 +7,6 @@ event loop only: the SDK pumps it re-entrantly.
 import asyncio
 import contextlib
 import contextvars
-import logging
 import os
 import runpy
 import traceback
@@ -87,11 +86,10 @@ def _execute(main: Path) -> None:
 @contextlib.contextmanager
 def _loop(parallel: int) -> Iterator[asyncio.AbstractEventLoop]:
     """Offer an event loop whose threads are done when the block ends."""
-    logger = logging.getLogger("asyncio")
-    level = logger.level
-    # Tasks that a failure leaves behind are cancelled below; asyncio would print each of them.
-    logger.setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
+    # A failure leaves tasks behind whose errors are its consequences; asyncio would print each of
+    # them whenever the garbage collector finds it, even long after the run.
+    loop.set_exception_handler(lambda loop, context: None)
     asyncio.set_event_loop(loop)
     pool = ThreadPoolExecutor(max_workers=parallel * 4, thread_name_prefix="pulumi")
     loop.set_default_executor(pool)
@@ -106,7 +104,6 @@ def _loop(parallel: int) -> Iterator[asyncio.AbstractEventLoop]:
             loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
         asyncio.set_event_loop(None)
         loop.close()
-        logger.setLevel(level)
 
 
 def _summary(exc: BaseException, found: projects.Project) -> str:

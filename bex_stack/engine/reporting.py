@@ -97,6 +97,12 @@ class Step:
         """How long the step has been running."""
         return time.monotonic() - self._start
 
+    def add_changes(self, planned: tuple[differences.Difference, ...]) -> None:
+        """Let Done report also what the server would change besides the inputs."""
+        known = {each.path for each in self.changes}
+        more = [each for each in visible_changes(planned) if each.path not in known]
+        self.changes = (*self.changes, *more)
+
     def progress(self, message: str) -> None:
         """Report what the step waits for."""
         self._reporter._emit(events.Progress(*self.identity, message, self.seconds))

@@ -74,6 +74,7 @@ def update(
                         subject, old.id, before, new.inputs, preview=current.dry_run
                     )
                 )
+            step.add_changes(made.made.planned)
             done = _finish(replace(new, modified=backend.now()), made)
             current.snapshot.put(done, old)
         _ensure_ready(made)
