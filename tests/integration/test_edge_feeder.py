@@ -2,17 +2,40 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 
-from tests.support.edge_cluster import Feeder, Load, Site, cluster_pods, feeder, host_address, site
-from tests.support.edge_proxy import Pod, Proxy, caddy_binary, proxy, stopped_proxy, until
+from tests.support.api_server import ApiServer
+from tests.support.edge_cluster import (
+    Feeder,
+    Line,
+    Load,
+    Site,
+    cluster_pods,
+    feeder,
+    host_address,
+    kubeconfig_over_line,
+    line,
+    site,
+)
+from tests.support.edge_proxy import (
+    Pod,
+    Proxy,
+    caddy_binary,
+    free_ports,
+    proxy,
+    stopped_proxy,
+    until,
+)
 
 __all__ = [
     "caddy_binary",
     "cluster_pods",
     "feeder",
     "host_address",
+    "kubeconfig_over_line",
+    "line",
     "proxy",
     "site",
     "stopped_proxy",
@@ -198,3 +221,76 @@ async def test_host_of_an_older_ingress_is_refused_to_others(
     await asyncio.sleep(0.5)
     assert await feeder.count("bex_edge_refused_hosts") == 0
     assert (await proxy.get(site.host))[0] == 200
+
+
+async def test_outage_of_the_api_server_is_bridged(
+    site: Site,
+    proxy: Proxy,
+    cluster_pods: tuple[Pod, Pod],
+    line: Line,
+    kubeconfig_over_line: Path,
+) -> None:
+    """While the API server is away everything is served; what changed meanwhile comes after."""
+    feeder = Feeder(proxy, str(kubeconfig_over_line), *free_ports(1))
+    feeder.start()
+    await until(feeder.is_ready, "the feeder is ready")
+    await site.add(cluster_pods[0])
+    await site.write_ingress()
+    await serves(proxy, site.host, 200, "one")
+
+    await line.cut()
+    await site.add(cluster_pods[1])
+    await site.remove(cluster_pods[0])
+    await asyncio.sleep(0.5)
+    during = await proxy.get(site.host)
+    await line.mend()
+    await until(lambda: _answers(proxy, site.host, "two"), "the change arrives", 15)
+
+    assert during[:2] == (200, "one")
+    assert feeder.stop() == 0
+
+
+async def test_feeder_that_knows_nothing_yet_leaves_caddy_alone(
+    site: Site,
+    feeder: Feeder,
+    proxy: Proxy,
+    cluster_pods: tuple[Pod, Pod],
+    line: Line,
+    kubeconfig_over_line: Path,
+) -> None:
+    """A feeder that starts without an API server is not ready and takes no route away."""
+    await site.add(cluster_pods[0])
+    await site.write_ingress()
+    await serves(proxy, site.host, 200)
+    feeder.stop()
+    await line.cut()
+    newcomer = Feeder(proxy, str(kubeconfig_over_line), *free_ports(1))
+    newcomer.start()
+    await until(newcomer.is_alive, "the newcomer runs")
+    await asyncio.sleep(0.5)
+
+    assert not await newcomer.is_ready()
+    assert (await proxy.get(site.host))[0] == 200
+    assert newcomer.stop() == 0
+
+
+async def test_feeder_waits_for_a_caddy_that_starts_later(
+    site: Site, stopped_proxy: Proxy, api_server: ApiServer, cluster_pods: tuple[Pod, Pod]
+) -> None:
+    """Feeder and Caddy start in any order."""
+    await site.add(cluster_pods[0])
+    await site.write_ingress()
+    feeder = Feeder(stopped_proxy, str(api_server.kubeconfig), *free_ports(1))
+    feeder.start()
+    await until(feeder.is_alive, "the feeder runs")
+    was_ready = await feeder.is_ready()
+
+    await stopped_proxy.start()
+
+    await serves(stopped_proxy, site.host, 200, "one")
+    assert not was_ready
+    assert feeder.stop() == 0
+
+
+async def _answers(proxy: Proxy, host: str, body: str) -> bool:
+    return (await proxy.get(host))[1] == body

@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from subprocess import Popen
 
 import aiohttp
@@ -92,6 +93,13 @@ class Feeder:
         except aiohttp.ClientError:
             return False
 
+    async def is_alive(self) -> bool:
+        """Tell whether it answers at all."""
+        try:
+            return (await self.ask("/healthz"))[0] == 200
+        except aiohttp.ClientError:
+            return False
+
     async def ask(self, path: str) -> tuple[int, str]:
         """Ask its health endpoint."""
         async with (
@@ -111,6 +119,51 @@ class Feeder:
         """End it as a supervisor does; returns its exit code."""
         process, self._process = self._process, None
         return edge_proxy.stop_entry(process) if process else 0
+
+
+@dataclass(slots=True)
+class Line:
+    """The way to the API server, which can be cut and mended."""
+
+    target: int
+    port: int
+    _server: asyncio.Server | None = None
+    _open: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def mend(self) -> None:
+        """Listen and pass bytes on."""
+        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        """Refuse connections and end those that are open."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+            try:
+                await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            finally:
+                back.close()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            self._open.discard(task)
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(65536):
+        target.write(data)
+        await target.drain()
+    target.close()
 
 
 @dataclass(slots=True)
@@ -154,6 +207,25 @@ class Load:
             self.answers[text] = self.answers.get(text, 0) + 1
         else:
             self.failures.append(f"{method}: {answer.status} {text}")
+
+
+@pytest.fixture
+async def line(api_server: ApiServer) -> AsyncIterator[Line]:
+    """A line to the API server that is up."""
+    (port,) = edge_proxy.free_ports(1)
+    line = Line(int(api_server.url.rpartition(":")[2]), port)
+    await line.mend()
+    yield line
+    await line.cut()
+
+
+@pytest.fixture
+def kubeconfig_over_line(api_server: ApiServer, line: Line, tmp_path: Path) -> Path:
+    """A kubeconfig that takes the line."""
+    text = api_server.kubeconfig.read_text().replace(f":{line.target}", f":{line.port}")
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    return path
 
 
 @pytest.fixture(scope="session")
