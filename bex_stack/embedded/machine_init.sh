@@ -1,13 +1,22 @@
 #!/bin/sh
 # First process of a machine, in namespaces of its own (mount, uts, ipc, pid) and the machine's network.
 # Builds a root folder that shows the host's programs and nothing else of it, moves into it, and becomes the
-# process that reaps orphans. Usage: machine_init.sh NAME MACHINE_DIR KUBERNETES_BIN MACHINE_BIN
+# process that reaps orphans. Usage: machine_init.sh NAME MACHINE_DIR CGROUP KUBERNETES_BIN MACHINE_BIN
 set -eu
-name=$1 disk=$2 kubernetes_bin=$3 machine_bin=$4
+name=$1 disk=$2 cgroup=$3 kubernetes_bin=$4 machine_bin=$5
+
+# Held until this machine's last process is gone: a machine that was killed may still be dying.
+exec 9> "$disk/run/lock"
+flock --wait 30 9 || { echo "the earlier $name did not end within 30 s" >&2; exit 1; }
 
 # /proc is still the host's, so this is our id there: what others enter the machine by.
 read -r pid _ < /proc/self/stat
 rm -f "$disk/run/init.pid"
+
+# Groups of containers that died with the earlier machine cost the kubelet seconds each when it starts.
+for group in "/sys/fs/cgroup$cgroup" /sys/fs/cgroup/*"$cgroup"; do
+  [ ! -d "$group" ] || find "$group" -mindepth 1 -depth -type d -exec rmdir {} +
+done
 
 mount --make-rprivate /
 root=$disk/root

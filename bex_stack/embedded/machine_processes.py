@@ -74,11 +74,12 @@ def _init(
 ) -> processes.Process:
     folder = instance.machine_dir(machine.name)
     enter = ("nsenter", f"--net={network.netns_file(instance, machine.name)}", *_UNSHARE)
+    cgroup = instance.cgroup(machine.name)
     # Where the programs lie names their version: a new one starts the machine anew.
     bins = (str(programs["kubelet"].parent), str(programs["containerd"].parent))
     return processes.Process(
         machine.name,
-        (*enter, "/bin/sh", str(_INIT), machine.name, str(folder), *bins),
+        (*enter, "/bin/sh", str(_INIT), machine.name, str(folder), cgroup, *bins),
         environment={"BEX_NETNS": netns_id},
         inputs=(_INIT, folder / "etc" / "resolv.conf", folder / "etc" / "hosts"),
         # It has nothing to put in order, and unshare(1) passes no gentler signal on.

@@ -36,7 +36,8 @@ class SupervisionError(RuntimeError):
 def is_running(instance: instances.Instance) -> bool:
     """Whether the instance's supervisord answers."""
     try:
-        _server(instance, timeout_seconds=5).supervisor.getState()
+        with _server(instance, timeout_seconds=5) as server:
+            server.supervisor.getState()
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):
         return False
     return True
@@ -75,10 +76,9 @@ def ensure(instance: instances.Instance, wanted: Sequence[processes.Process]) ->
     Raises: SupervisionError.
     """
     ensure_running(instance)
-    with _lock(instance):
+    with _lock(instance), _server(instance) as server:
         for process in wanted:
             _write(instance, process)
-        server = _server(instance)
         added, changed, _ = _reload(server)
         touched = [p.name for p in wanted if p.name in added or p.name in changed]
         _unload(server, [name for name in touched if name in changed])
@@ -113,31 +113,33 @@ def remove(instance: instances.Instance, names: Iterable[str]) -> None:
             processes.program_file(instance, name).unlink(missing_ok=True)
             processes.script_file(instance, name).unlink(missing_ok=True)
         if is_running(instance):
-            _unload(_server(instance), names)
+            with _server(instance) as server:
+                _unload(server, names)
 
 
 def stop(instance: instances.Instance, names: Iterable[str]) -> None:
     """Stop these processes until the next `ensure`."""
-    server = _server(instance)
     names = list(names)
-    for name in names:
-        _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
-    _wait_stopped(server, names)
+    with _server(instance) as server:
+        for name in names:
+            _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
+        _wait_stopped(server, names)
 
 
 def restart(instance: instances.Instance, names: Iterable[str]) -> None:
     """Stop these processes, then start them, in the order given."""
     names = list(names)
     stop(instance, names)
-    server = _server(instance)
-    for name in names:
-        _call(server.supervisor.startProcess, name, False, ignore=(_ALREADY_STARTED,))
+    with _server(instance) as server:
+        for name in names:
+            _call(server.supervisor.startProcess, name, False, ignore=(_ALREADY_STARTED,))
 
 
 def states(instance: instances.Instance) -> dict[str, processes.State]:
     """State of every process supervisord keeps; empty when it does not run."""
     try:
-        infos: Any = _server(instance, timeout_seconds=10).supervisor.getAllProcessInfo()
+        with _server(instance, timeout_seconds=10) as server:
+            infos: Any = server.supervisor.getAllProcessInfo()
     except (OSError, http.client.HTTPException, xmlrpc.client.Error):
         return {}
     return {info["name"]: _state(info) for info in infos}
@@ -155,7 +157,8 @@ def shut_down(instance: instances.Instance, *, timeout_seconds: float = 60.0) ->
     Raises: orphans.NotEnded.
     """
     with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
-        _server(instance).supervisor.shutdown()
+        with _server(instance) as server:
+            server.supervisor.shutdown()
         deadline = time.monotonic() + timeout_seconds
         while is_running(instance) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -298,12 +301,16 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over a unix socket; a connection per call, so no state is shared by threads."""
+    """XML-RPC over a unix socket; each ServerProxy has its own, so threads share nothing."""
 
     def __init__(self, path: str, timeout_seconds: float) -> None:
         super().__init__()
         self._path, self._timeout_seconds = path, timeout_seconds
 
     def make_connection(self, host: object) -> http.client.HTTPConnection:
-        """Open one."""
-        return _UnixConnection(self._path, self._timeout_seconds)
+        """Return the one that is open, or a new one, where `close` finds it."""
+        connection = self._connection[1]
+        if connection is None:
+            connection = _UnixConnection(self._path, self._timeout_seconds)
+            self._connection = "supervisor", connection
+        return connection
