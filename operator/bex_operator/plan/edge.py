@@ -214,8 +214,8 @@ def _members(slices: Iterable[Object], port_name: str) -> tuple[str, ...]:
         for endpoint in each.get("endpoints") or []:
             if _answers(endpoint.get("conditions") or {}):
                 # All addresses of one endpoint are the same pod; consumers use the first.
-                address = endpoint["addresses"][0]
-                found.update(_join(address, number) for number in numbers)
+                address = _address(endpoint["addresses"][0])
+                found.update(f"{address}:{number}" for number in numbers if address)
     return tuple(sorted(found))
 
 
@@ -228,8 +228,23 @@ def _answers(conditions: Object) -> bool:
     )
 
 
-def _join(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ip_address(address).version == 6 else f"{address}:{port}"
+def _address(text: str) -> str | None:
+    """Return the address as it stands before a port; None if no pod can have it.
+
+    The API server refuses those too. Here it counts: the edge runs on the host's own network.
+    """
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if (
+        address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
+        or address.is_multicast
+    ):
+        return None
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def _in_order(paths: Iterable[tuple[Object, _Port]]) -> tuple[Path, ...]:

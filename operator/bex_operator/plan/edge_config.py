@@ -22,8 +22,12 @@ FALLBACK_NAME = "localhost"
 page and not a broken handshake."""
 
 STREAM_CLOSE_SECONDS = 24 * 3600
-"""How long WebSockets and running responses outlive a configuration they began under; one is loaded
-only when settings change."""
+"""How long WebSockets outlive a configuration they began under, which is replaced only when
+settings change."""
+
+GRACE_SECONDS = 5
+"""How long running responses outlive that configuration, or the order to stop: less than the
+supervisor waits before it kills."""
 
 RETRY_SECONDS = 5
 """How long a request looks for a pod that takes it; only what was surely not processed, or is safe
@@ -130,7 +134,7 @@ def _config(settings: Settings) -> Config:
                 # Caddy leaves TLS away from listeners on this port: one server has both.
                 "http_port": settings.http_port,
                 "https_port": settings.https_port,
-                "grace_period": f"{STREAM_CLOSE_SECONDS}s",
+                "grace_period": f"{GRACE_SECONDS}s",
                 "servers": {
                     "edge": {
                         "listen": [_join(each, port) for port in ports for each in settings.listen],

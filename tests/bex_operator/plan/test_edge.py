@@ -147,6 +147,12 @@ def test_plan_reads_nameless_ports_and_ipv6() -> None:
     assert addresses(slice_, service=service) == ("[fd00::2]:8080",)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "224.0.0.1", "pod-1", "::1"])
+def test_plan_sends_nothing_to_the_hosts_own_addresses(address: str) -> None:
+    """Addresses that no pod can have are left out, and cost the others nothing."""
+    assert addresses(make_slice(address, "10.244.1.2")) == ("10.244.1.2:8080",)
+
+
 def test_plan_ignores_what_is_not_its_own() -> None:
     """Other Ingress classes, foreign slices, other namespaces and DNS endpoints count nothing."""
     foreign = make_ingress("other.localhost", name="other")

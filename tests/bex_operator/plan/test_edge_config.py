@@ -179,7 +179,7 @@ def test_configuration_is_one_server_with_a_local_authority() -> None:
             "http": {
                 "http_port": 8080,
                 "https_port": 8443,
-                "grace_period": "86400s",
+                "grace_period": "5s",
                 "servers": {"edge": SERVER},
             },
         },
