@@ -2,49 +2,15 @@
 those its own table of kinds names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bex_operator import api
+from bex_operator.api import rights
 
 Manifest = dict[str, Any]
 
 OPERATOR = "bex-operator"
 EDGE = "bex-edge"
-
-
-@dataclass(frozen=True, slots=True)
-class Right:
-    """Verbs on one resource."""
-
-    group: str
-    resource: str
-    verbs: tuple[str, ...]
-
-
-_READ = ("get", "list", "watch")
-_OWN = (*_READ, "create", "patch", "delete")
-
-OPERATOR_RIGHTS: tuple[Right, ...] = (
-    Right("app.bex.co", "apps", (*_READ, "patch")),
-    Right("app.bex.co", "apps/status", ("patch",)),
-    # The API server asks for this of whoever makes an App the blocking owner of something.
-    Right("app.bex.co", "apps/finalizers", ("update",)),
-    Right("apps", "deployments", _OWN),
-    Right("", "services", _OWN),
-    Right("networking.k8s.io", "ingresses", _OWN),
-    Right("policy", "poddisruptionbudgets", _OWN),
-    Right("", "pods", ("list", "watch")),
-    Right("events.k8s.io", "events", ("create",)),
-)
-OPERATOR_LEASE_RIGHTS: tuple[Right, ...] = (
-    Right("coordination.k8s.io", "leases", ("get", "create", "update")),
-)
-EDGE_RIGHTS: tuple[Right, ...] = (
-    Right("networking.k8s.io", "ingresses", _READ),
-    Right("", "services", _READ),
-    Right("discovery.k8s.io", "endpointslices", _READ),
-)
 
 
 def render(*, operator_user: str, edge_user: str) -> list[Manifest]:
@@ -53,11 +19,11 @@ def render(*, operator_user: str, edge_user: str) -> list[Manifest]:
         _namespace(api.SYSTEM_NAMESPACE, {}),
         _namespace(api.NAMESPACE, _app_security()),
         api.crd(),
-        _cluster_role(OPERATOR, OPERATOR_RIGHTS),
+        _cluster_role(OPERATOR, rights.OPERATOR),
         _cluster_role_binding(OPERATOR, operator_user),
-        _role(OPERATOR, OPERATOR_LEASE_RIGHTS),
+        _role(OPERATOR, rights.OPERATOR_IN_SYSTEM),
         _role_binding(OPERATOR, operator_user),
-        _cluster_role(EDGE, EDGE_RIGHTS),
+        _cluster_role(EDGE, rights.EDGE),
         _cluster_role_binding(EDGE, edge_user),
     ]
 
@@ -73,10 +39,10 @@ def _namespace(name: str, labels: dict[str, str]) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
-def _rules(rights: Sequence[Right]) -> list[Manifest]:
+def _rules(granted: Sequence[rights.Right]) -> list[Manifest]:
     return [
         {"apiGroups": [right.group], "resources": [right.resource], "verbs": list(right.verbs)}
-        for right in rights
+        for right in granted
     ]
 
 
@@ -85,17 +51,17 @@ def _rbac(kind: str, metadata: Manifest, content: Manifest) -> Manifest:
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **content}
 
 
-def _cluster_role(name: str, rights: Sequence[Right]) -> Manifest:
-    return _rbac("ClusterRole", {"name": name}, {"rules": _rules(rights)})
+def _cluster_role(name: str, granted: Sequence[rights.Right]) -> Manifest:
+    return _rbac("ClusterRole", {"name": name}, {"rules": _rules(granted)})
 
 
 def _cluster_role_binding(role: str, user: str) -> Manifest:
     return _rbac("ClusterRoleBinding", {"name": role}, _binding("ClusterRole", role, user))
 
 
-def _role(name: str, rights: Sequence[Right]) -> Manifest:
+def _role(name: str, granted: Sequence[rights.Right]) -> Manifest:
     metadata = {"name": name, "namespace": api.SYSTEM_NAMESPACE}
-    return _rbac("Role", metadata, {"rules": _rules(rights)})
+    return _rbac("Role", metadata, {"rules": _rules(granted)})
 
 
 def _role_binding(role: str, user: str) -> Manifest:

@@ -64,7 +64,8 @@ async def namespace(kube: client.Client) -> str:
 
 def app_manifest(namespace: str, name: str = "web", **spec: Any) -> Object:
     """An App object with defaults that run."""
-    return api.App(**{"name": name, "image": "example.com/web:1", **spec}).manifest(namespace)
+    given = {"name": name, "image": "example.com/web:1", **spec}
+    return api.App(**{k: v for k, v in given.items() if v is not None}).manifest(namespace)
 
 
 @dataclass
@@ -119,6 +120,38 @@ class Bench:
         except errors.NotFound:
             return None
 
+    async def gone(self, kind: kinds.Kind, name: str = "web") -> None:
+        """Wait until the cache no longer has the object."""
+
+        async def holds() -> bool:
+            return self.views.children[kind.kind].get(self.namespace, name) is None
+
+        await until(holds, f"{kind.kind} {name} is gone from the cache")
+
+    async def delete_app(self, name: str = "web") -> None:
+        """Ask for the App's deletion and wait until the cache knows."""
+        await self.kube.delete(kinds.APP, name, self.namespace)
+
+        async def known() -> bool:
+            found = self.views.apps.get(self.namespace, name)
+            return found is None or "deletionTimestamp" in found["metadata"]
+
+        await until(known, f"App {name} is seen to be deleted")
+
+    async def settle_caches(self) -> None:
+        """Let the watches deliver what is under way."""
+        await asyncio.sleep(0.1)
+
+    async def drain_queue(self) -> set[tuple[str, str]]:
+        """Take everything that waits for a worker."""
+        await self.settle_caches()
+        taken = set()
+        while len(self.controller.queue):
+            key = await self.controller.queue.get()
+            self.controller.queue.done(key)
+            taken.add(key)
+        return taken
+
     def writes(self) -> float:
         """How many writes the operator has sent so far."""
         return sum(
@@ -147,8 +180,29 @@ class Bench:
             revision = old["metadata"]["labels"][names.REVISION_LABEL]
             if ready >= wanted or revision == template["metadata"]["labels"][names.REVISION_LABEL]:
                 await self.remove_pod(old)
+        await self.play_deployment(name)
         for number in range(wanted):
             await self.make_pod(f"{name}-{secrets.token_hex(3)}", template, number < ready, **pod)
+
+    async def play_deployment(self, name: str = "web", **status: Any) -> None:
+        """Say in the Deployment's status that everything asked of it was taken in."""
+        deployment = await self.get(kinds.DEPLOYMENT, name)
+        wanted = deployment["spec"]["replicas"]
+        body = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": wanted,
+            "updatedReplicas": wanted,
+            **status,
+        }
+        written = await self.kube.patch(
+            kinds.DEPLOYMENT,
+            name,
+            self.namespace,
+            {"status": body},
+            subresource="status",
+            field_manager="kcm",
+        )
+        await self.seen(self.views.children["Deployment"], written)
 
     async def pods(self, name: str = "web") -> list[Object]:
         """The App's pods."""

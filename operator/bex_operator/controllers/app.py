@@ -1,9 +1,10 @@
 """Reconciles Apps: observe, decide, apply what differs, report what was found."""
 
 import asyncio
+import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,8 @@ class Controller:
         for cache in seen.children.values():
             cache.listen(self._child_changed)
         seen.children[kinds.INGRESS.kind].listen(self._ingress_changed)
+        if seen.namespaces is not None:
+            seen.namespaces.listen(self._namespace_changed)
 
     async def work(self) -> None:
         """Take keys and reconcile them until the queue closes; one of several workers."""
@@ -90,6 +93,14 @@ class Controller:
             refusal = reports.Refusal("NameTaken", str(taken))
         except (errors.Invalid, errors.BadRequest) as bad:
             refusal = reports.Refusal("Refused", f"the API server refuses it: {bad}"[:900])
+        except errors.Forbidden as forbidden:
+            # A quota, an admission rule or a missing right: it may end without the App changing.
+            if not _namespace_ends(forbidden):
+                refusal = reports.Refusal(
+                    "Forbidden", f"the API server forbids it: {forbidden}"[:900]
+                )
+                await self._refuse(manifest, refusal)
+            raise
         await self._refuse(manifest, refusal)
         return None
 
@@ -137,9 +148,9 @@ class Controller:
             else None,
             before.release if before else None,
         )
-        await self._apply(owner, workload.render(wanted, owner, release, outcome.granted))
+        leaving = await self._apply(owner, workload.render(wanted, owner, release, outcome.granted))
         now = datetime.datetime.now(datetime.UTC)
-        observed = self._observe(manifest)
+        observed = dataclasses.replace(self._observe(manifest), leaving=leaving)
         after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
         await self._report(manifest, before, after, now)
         return reports.recheck_seconds(observed, now=now)
@@ -152,34 +163,40 @@ class Controller:
             self._views.pods_of(namespace, name),
         )
 
-    async def _apply(self, owner: workload.Owner, wanted: workload.Workload) -> None:
-        """Write all children at once; each failure waits until the others are through."""
+    async def _apply(self, owner: workload.Owner, wanted: workload.Workload) -> list[str]:
+        """Write all children at once; return the kinds that must leave before they can be made.
+
+        A failure is raised after all others are through.
+        """
         pairs = (
             (kinds.DEPLOYMENT, wanted.deployment),
             (kinds.SERVICE, wanted.service),
             (kinds.INGRESS, wanted.ingress),
             (kinds.POD_DISRUPTION_BUDGET, wanted.budget),
         )
-        writes = [self._settle_child(owner, kind, child) for kind, child in pairs]
-        results = await asyncio.gather(*writes, return_exceptions=True)
+        results = await asyncio.gather(
+            *(self._settle_child(owner, kind, child) for kind, child in pairs),
+            return_exceptions=True,
+        )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        return [kind.kind for (kind, _), result in zip(pairs, results, strict=True) if not result]
 
-    def _settle_child(
+    async def _settle_child(
         self, owner: workload.Owner, kind: kinds.Kind, wanted: Object | None
-    ) -> Coroutine[Any, Any, object]:
+    ) -> bool:
+        """Make or remove one child; False while an old one is on its way out."""
         cache = self._views.children[kind.kind]
         if wanted is None:
-            return self._writer.remove_stale(cache, owner.namespace, owner.name, owner.uid)
-        return self._ensure(cache, wanted, owner)
-
-    async def _ensure(self, cache: caches.Cache, wanted: Object, owner: workload.Owner) -> None:
+            await self._writer.remove_stale(cache, owner.namespace, owner.name, owner.uid)
+            return True
         before = cache.get(owner.namespace, owner.name)
         after = await self._writer.ensure(cache, wanted, owner.uid)
-        if cache.scope.kind is kinds.INGRESS and after is not before:
+        if kind is kinds.INGRESS and after is not before:
             # The watch will not tell of our own write, but losers wait for hosts given up.
             self._wake_claimants(before, after, (owner.namespace, owner.name))
+        return after is not None
 
     async def _refuse(self, manifest: Object, refusal: reports.Refusal) -> None:
         now = datetime.datetime.now(datetime.UTC)
@@ -266,6 +283,13 @@ class Controller:
             except errors.NotFound:
                 self._views.apps.drop(metadata["namespace"], metadata["name"])
 
+    def _namespace_changed(self, change: caches.Change) -> None:
+        """A namespace came under our care (or left it): look at its Apps."""
+        if (change.before is None) is not (change.after is None):
+            for key in self._views.apps.keys():  # noqa: SIM118 - a cache is no dict
+                if key[0] == change.key[1]:
+                    self.queue.add(key, fresh=not change.initial)
+
     def _app_changed(self, change: caches.Change) -> None:
         self.queue.add(change.key, fresh=not change.initial)
         if not change.initial:
@@ -302,6 +326,11 @@ class _Refused(Exception):
     def __init__(self, refusal: reports.Refusal) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+
+
+def _namespace_ends(forbidden: errors.Forbidden) -> bool:
+    causes = forbidden.details.get("causes") or []
+    return any(each.get("reason") == "NamespaceTerminating" for each in causes)
 
 
 def _understood(manifest: Object) -> app.App:

@@ -35,6 +35,8 @@ class Settings:
     health_port: int
     namespaces: tuple[str, ...]
     """Namespaces it acts in; all if empty."""
+    namespace_labels: str | None
+    """Or those with these labels (a label selector)."""
     public_url: str
     """How an App's address is written; `{host}` stands for the host."""
     leader_elect: bool
@@ -60,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="comma-separated; all namespaces without it",
     )
     parser.add_argument(
+        "--namespace-labels",
+        default=env.get("BEX_NAMESPACE_LABELS", ""),
+        help="only namespaces with these labels, like team=a",
+    )
+    parser.add_argument(
         "--public-url",
         default=env.get("BEX_PUBLIC_URL", "https://{host}"),
         help="how an App's address is written, like http://{host}:8080",
@@ -74,6 +81,7 @@ async def run(args: argparse.Namespace) -> None:
         kubeconfig=Path(args.kubeconfig),
         health_address=args.health_address,
         health_port=args.health_port,
+        namespace_labels=args.namespace_labels or None,
         namespaces=tuple(each for each in args.namespaces.split(",") if each),
         public_url=args.public_url,
         leader_elect=args.leader_elect,
@@ -94,9 +102,9 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
         settings.kubeconfig, user_agent="bex-operator"
     ) as kube:
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
-        seen = views.make(kube, one)
+        seen = views.make(kube, one, settings.namespace_labels)
         told = recorder.Recorder(kube, settings.identity)
-        policy = app.Policy(reports.Addresses(settings.public_url), _manages(settings.namespaces))
+        policy = app.Policy(reports.Addresses(settings.public_url), _manages(settings, seen))
         controller = app.Controller(kube, seen, policy, counted, told)
 
         def synced() -> bool:
@@ -115,7 +123,7 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
                 refresh=refresh,
                 counted=counted,
             ) as port,
-            _running(seen),
+            _running(seen, stop),
         ):
             _log.info("operator.started", health_port=port, server=kube.server)
             if await _unless(stop, _wait_synced(seen)):
@@ -187,14 +195,25 @@ async def _resync(controller: app.Controller) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _running(seen: views.Views) -> AsyncIterator[None]:
+async def _running(seen: views.Views, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Keep the caches current; one that dies of a bug ends the process, never goes stale."""
     tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            stop.set()
+
+    for task in tasks:
+        task.add_done_callback(ended)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
 
 
 async def _wait_synced(seen: views.Views) -> None:
@@ -218,6 +237,12 @@ async def _unless(stop: asyncio.Event, wanted: Coroutine[Any, Any, None]) -> boo
         await asyncio.gather(waiting, stopping, return_exceptions=True)
 
 
-def _manages(namespaces: tuple[str, ...]) -> Callable[[str], bool]:
-    chosen = frozenset(namespaces)
-    return lambda namespace: not chosen or namespace in chosen
+def _manages(settings: Settings, seen: views.Views) -> Callable[[str], bool]:
+    chosen = frozenset(settings.namespaces)
+
+    def manages(namespace: str) -> bool:
+        if chosen and namespace not in chosen:
+            return False
+        return seen.namespaces is None or seen.namespaces.get("", namespace) is not None
+
+    return manages

@@ -29,11 +29,14 @@ class Views:
     pods: caches.Cache
     children: Mapping[str, caches.Cache]
     """By kind."""
+    namespaces: caches.Cache | None = None
+    """Those with the label that the operator was given; None if it was given none."""
 
     @property
     def all(self) -> tuple[caches.Cache, ...]:
         """Every cache."""
-        return (self.apps, self.pods, *self.children.values())
+        labelled = () if self.namespaces is None else (self.namespaces,)
+        return (self.apps, self.pods, *self.children.values(), *labelled)
 
     def owned_candidates(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return whatever has the name of the App's children, owned or not."""
@@ -68,8 +71,13 @@ class Views:
         }
 
 
-def make(kube: client.Client, namespace: str | None) -> Views:
-    """Make the caches, over *namespace* or over all."""
+def make(
+    kube: client.Client, namespace: str | None = None, namespace_labels: str | None = None
+) -> Views:
+    """Make the caches, over *namespace* or over all.
+
+    With *namespace_labels* (a label selector) the namespaces that have them are cached too.
+    """
     mine = names.APP_LABEL
     apps = caches.Cache(kube, caches.Scope(kinds.APP, namespace))
     apps.index(BY_HOST, hosts_of_app)
@@ -82,7 +90,11 @@ def make(kube: client.Client, namespace: str | None) -> Views:
         for kind in CHILDREN
     }
     children[kinds.INGRESS.kind].index(BY_HOST, hosts_of_ingress)
-    return Views(apps, pod_cache, children)
+    labelled = None
+    if namespace_labels:
+        scope = caches.Scope(kinds.NAMESPACE, labels=namespace_labels, slim=_identity)
+        labelled = caches.Cache(kube, scope)
+    return Views(apps, pod_cache, children, labelled)
 
 
 def hosts_of_app(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -106,10 +118,14 @@ def _slim_child(manifest: dict[str, Any]) -> dict[str, Any]:
         return manifest
     kept = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "labels")
     slimmed = {key: metadata[key] for key in kept if key in metadata}
-    return {**_identity(manifest), "metadata": slimmed}
+    return {**_kind_of(manifest), "metadata": slimmed}
 
 
-def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {**_kind_of(manifest), "metadata": manifest["metadata"]}
+
+
+def _kind_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {key: manifest[key] for key in ("apiVersion", "kind") if key in manifest}
 
 

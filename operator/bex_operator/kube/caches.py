@@ -161,6 +161,8 @@ class Cache:
 
     async def _take_in(self, events: AsyncIterator[client.Event]) -> None:
         async for event in events:
+            if "metadata" not in event.object:
+                raise errors.Unreachable(f"a watch event without an object: {event.type[:20]!r}")
             version = _version(event.object)
             if event.type in {"ADDED", "MODIFIED"}:
                 self._store(self._cut(event.object))

@@ -22,6 +22,8 @@ class Observed:
     """The App object."""
     deployment: Mapping[str, Any] | None
     pods: Sequence[pods_plan.Pod]
+    leaving: Sequence[str] = ()
+    """Kinds of children that are on their way out and must be gone before they are made anew."""
 
     @property
     def generation(self) -> int:
@@ -55,11 +57,14 @@ class _Rollout:
     active: bool
     """The newest release is the one that serves (or would, were it not parked)."""
     late: bool
+    settled: bool
+    """The Deployment's controller has taken in what was asked of it."""
+    leaving: Sequence[str]
     cause: causes.Cause | None
 
     @property
     def complete(self) -> bool:
-        return self.ready >= self.wanted
+        return self.ready >= self.wanted and self.settled and not self.leaving
 
 
 def recorded(manifest: Mapping[str, Any]) -> status.AppStatus | None:
@@ -163,17 +168,33 @@ def _rollout(
     ready = sum(pod.ready for pod in current)
     count = workload.replicas_of(wanted)
     was_active = before is not None and before.active_revision == revision
+    settled = _is_settled(observed.deployment, count)
     return _Rollout(
         revision=revision,
         wanted=count,
         ready=ready,
         serving=sum(pod.ready for pod in observed.pods),
-        active=was_active or (count > 0 and ready >= count),
+        active=was_active or (count > 0 and ready >= count and settled),
         late=_is_late(observed.deployment),
+        settled=settled,
+        leaving=observed.leaving,
         cause=causes.first(wanted, observed.deployment, current, now=now)
         if ready < count
         else None,
     )
+
+
+def _is_settled(deployment: Mapping[str, Any] | None, count: int) -> bool:
+    """Tell whether the newest pods are of the newest template.
+
+    Pods carry the revision, but somebody else's edit of the Deployment makes other pods with it.
+    """
+    if deployment is None:
+        return False
+    found = deployment.get("status", {})
+    generation = int(deployment["metadata"].get("generation", 0))
+    seen = int(found.get("observedGeneration") or 0) >= generation
+    return seen and int(found.get("updatedReplicas") or 0) >= count
 
 
 def _is_late(deployment: Mapping[str, Any] | None) -> bool:
@@ -186,12 +207,18 @@ def _is_late(deployment: Mapping[str, Any] | None) -> bool:
 
 def _ready(wanted: app.App, rollout: _Rollout) -> Fact:
     count = f"{rollout.ready}/{rollout.wanted} replicas ready"
-    if wanted.suspended:
-        return Fact(conditions.READY, False, "Suspended", "parked: spec.suspended is true")
     if rollout.wanted == 0:
-        return Fact(conditions.READY, False, "ScaledToZero", "parked: spec.replicas is 0")
+        field, reason = (
+            ("spec.suspended is true", "Suspended")
+            if wanted.suspended
+            else ("spec.replicas is 0", "ScaledToZero")
+        )
+        return Fact(conditions.READY, False, reason, f"parked: {field}")
     if rollout.complete:
         return Fact(conditions.READY, True, "Deployed", count)
+    if rollout.leaving:
+        message = f"waits for the old {' and '.join(rollout.leaving)} to be gone"
+        return Fact(conditions.READY, False, "ChildLeaving", message)
     if rollout.cause is not None:
         return Fact(conditions.READY, False, rollout.cause.reason, rollout.cause.message)
     if rollout.late:

@@ -1,0 +1,47 @@
+"""The kinds the operator and the edge touch, and what each may do with them.
+
+The cluster roles are made from these tables, and tests compare the tables with what is used.
+"""
+
+from dataclasses import dataclass
+
+from bex_operator.api import names
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Verbs on one resource."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+READ = ("list", "watch")
+"""What a cache needs."""
+CHILD = ("get", "list", "watch", "create", "patch", "delete")
+"""What an object made for an App needs; server-side apply is a patch that may create."""
+
+OPERATOR: tuple[Right, ...] = (
+    Right(names.GROUP, "apps", (*READ, "patch")),
+    Right(names.GROUP, "apps/status", ("patch",)),
+    # Asked of whoever makes an App the blocking owner of something.
+    Right(names.GROUP, "apps/finalizers", ("update",)),
+    Right("apps", "deployments", CHILD),
+    Right("", "services", CHILD),
+    Right("networking.k8s.io", "ingresses", CHILD),
+    Right("policy", "poddisruptionbudgets", CHILD),
+    Right("", "pods", READ),
+    Right("", "namespaces", READ),
+    Right("events.k8s.io", "events", ("create",)),
+)
+OPERATOR_IN_SYSTEM: tuple[Right, ...] = (
+    Right("coordination.k8s.io", "leases", ("get", "create", "update")),
+)
+"""In the platform's own namespace only."""
+
+EDGE: tuple[Right, ...] = (
+    Right("networking.k8s.io", "ingresses", ("get", *READ)),
+    Right("", "services", ("get", *READ)),
+    Right("discovery.k8s.io", "endpointslices", ("get", *READ)),
+)

@@ -1,0 +1,265 @@
+"""The operator as a process: it starts, dies, comes back, hands over, and never writes too much."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bex_operator.kube import client, errors, kinds
+from tests.support.api_server import ApiServer
+from tests.support.apps_cluster import app_manifest, kube, namespace, until
+
+__all__ = ["kube", "namespace"]
+
+
+@dataclass
+class Operator:
+    """A running operator and where it answers."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Ask its health server."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{self.port}{path}") as answer,
+        ):
+            return answer.status, await answer.text()
+
+    async def ready(self) -> bool:
+        """Tell whether it says it is ready."""
+        try:
+            return (await self.get("/readyz"))[0] == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def leads(self) -> bool:
+        """Tell whether it acts."""
+        return await self.ready() and "bex_leading 1.0" in (await self.get("/metrics"))[1]
+
+    async def writes(self) -> float:
+        """How many writes it has sent."""
+        _, text = await self.get("/metrics")
+        lines = [line for line in text.splitlines() if line.startswith("bex_writes_total{")]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """End it and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+Start = Callable[..., Operator]
+
+
+@pytest.fixture
+async def start(api_server: ApiServer, namespace: str, tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts operators for the test's namespace; ends what is left."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(*arguments: str) -> Operator:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            log = tmp_path / f"operator-{port}.log"
+            command = [
+                *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bex_operator"),
+                *("operator", "--kubeconfig", str(api_server.kubeconfig)),
+                *("--health-port", str(port), "--namespaces", namespace),
+                *("--lease-namespace", namespace, *arguments),
+            ]
+            output = stack.enter_context(log.open("wb"))
+            process = subprocess.Popen(command, stderr=output)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return Operator(process, port, log)
+
+        yield begin
+
+
+async def phase(kube: client.Client, namespace: str, name: str = "web") -> str:
+    """The App's phase, empty if it has none."""
+    found = await kube.get(kinds.APP, name, namespace)
+    return str(found.get("status", {}).get("phase", ""))
+
+
+def deploying(kube: client.Client, namespace: str, name: str) -> Callable[[], object]:
+    """Whether the App has been acted on."""
+
+    async def holds() -> bool:
+        return await phase(kube, namespace, name) == "Deploying"
+
+    return holds
+
+
+async def test_operator_acts_on_an_app_and_on_its_pods(
+    kube: client.Client, namespace: str, start: Start
+) -> None:
+    """A new App has its children, and a ready pod shows in the status, each within a second."""
+    operator = start()
+    await until(operator.leads, "the operator leads", 20)
+
+    await kube.create(app_manifest(namespace, host=f"{namespace}.example.com"), field_manager="t")
+    await until(deploying(kube, namespace, "web"), "the App is acted on", 1)
+
+    await kube.get(kinds.INGRESS, "web", namespace)
+    assert await operator.writes() == 5  # finalizer, three children, status
+    assert operator.end() == 0
+
+
+async def test_deleted_app_is_gone_soon(kube: client.Client, namespace: str, start: Start) -> None:
+    """The finalizer's work takes a few watch events, not a resync."""
+    operator = start()
+    await kube.create(app_manifest(namespace), field_manager="t")
+    await until(deploying(kube, namespace, "web"), "the App is acted on", 20)
+
+    await kube.delete(kinds.APP, "web", namespace)
+
+    async def gone() -> bool:
+        with contextlib.suppress(errors.NotFound):
+            await kube.get(kinds.APP, "web", namespace)
+            return False
+        return True
+
+    await until(gone, "the App is gone", 2)
+    for kind in (kinds.DEPLOYMENT, kinds.SERVICE):
+        assert (await kube.list(kind, namespace)).items == []
+    assert operator.end() == 0
+
+
+async def test_killed_operator_picks_up_where_it_was(
+    kube: client.Client, namespace: str, start: Start
+) -> None:
+    """kill -9 in the middle of many Apps: its successor finishes, and writes nothing twice."""
+    first = start()
+    await until(first.leads, "the operator leads", 20)
+    names = [f"web-{number}" for number in range(30)]
+    for name in names:
+        await kube.create(app_manifest(namespace, name), field_manager="t")
+    first.end(signal.SIGKILL)
+
+    second = start()
+
+    async def all_deploying() -> bool:
+        found = await kube.list(kinds.APP, namespace)
+        return all(each.get("status", {}).get("phase") == "Deploying" for each in found.items)
+
+    await until(all_deploying, "every App is acted on", 30)
+    assert len((await kube.list(kinds.DEPLOYMENT, namespace)).items) == len(names)
+    assert second.end() == 0
+    third = start()
+    await until(third.leads, "the third operator leads", 20)
+    await asyncio.sleep(0.5)
+    assert await third.writes() == 0
+
+
+async def test_sigterm_hands_over_within_seconds(
+    kube: client.Client, namespace: str, start: Start
+) -> None:
+    """A leader that ends gives its lease up; the one that waits acts at its next try."""
+    first, second = start("--leader-elect"), None
+    await until(first.leads, "the first leads", 20)
+    second = start("--leader-elect")
+    await until(second.ready, "the second is ready", 20)
+    assert not await second.leads()
+
+    began = time.monotonic()
+    assert first.end() == 0
+
+    await until(second.leads, "the second leads", 4)
+    assert time.monotonic() - began < 4
+    await kube.create(app_manifest(namespace), field_manager="t")
+    await until(deploying(kube, namespace, "web"), "the App is acted on", 2)
+
+
+async def test_killed_leader_is_replaced_when_its_lease_ends(
+    kube: client.Client, namespace: str, start: Start
+) -> None:
+    """Nobody acts for at most the length of a lease and a try."""
+    first = start("--leader-elect")
+    await until(first.leads, "the first leads", 20)
+    second = start("--leader-elect")
+    await until(second.ready, "the second is ready", 20)
+
+    first.end(signal.SIGKILL)
+
+    await until(second.leads, "the second leads", 20)
+    lease = await kube.get(kinds.LEASE, "bex-operator", namespace)
+    assert lease["spec"]["holderIdentity"].endswith(f"-{second.process.pid}")
+    assert lease["spec"]["leaseTransitions"] == 1
+
+
+async def test_stolen_lease_ends_the_process(
+    kube: client.Client, namespace: str, start: Start
+) -> None:
+    """Whoever sees another name in the lease stops acting and exits non-zero, to start afresh."""
+    operator = start("--leader-elect")
+    await until(operator.leads, "the operator leads", 20)
+
+    thief = {"spec": {"holderIdentity": "thief"}}
+    await kube.patch(kinds.LEASE, "bex-operator", namespace, thief)
+
+    assert await asyncio.to_thread(operator.process.wait, 15) == 1
+    assert "went to somebody else" in operator.log.read_text()
+
+
+async def test_poisoned_app_delays_nobody(
+    kube: client.Client, namespace: str, start: Start
+) -> None:
+    """An App that the API server refuses to be acted on leaves the others alone."""
+    operator = start()
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "q", "namespace": namespace},
+        "spec": {"hard": {"count/poddisruptionbudgets.policy": "0"}},
+    }
+    await kube.create(quota, field_manager="t")
+    status = {"hard": quota["spec"]["hard"], "used": {"count/poddisruptionbudgets.policy": "0"}}
+    await kube.patch(kinds.RESOURCE_QUOTA, "q", namespace, {"status": status}, subresource="status")
+    await kube.create(app_manifest(namespace, "poison", replicas=2), field_manager="t")
+    await kube.create(app_manifest(namespace, "well"), field_manager="t")
+
+    await until(deploying(kube, namespace, "well"), "the other App is acted on", 20)
+    await until(
+        lambda: _says(kube, namespace, "poison", "Forbidden"), "the poisoned one says why", 5
+    )
+
+    assert operator.end() == 0
+
+
+async def _says(kube: client.Client, namespace: str, name: str, reason: str) -> bool:
+    found = await kube.get(kinds.APP, name, namespace)
+    conditions = found.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["reason"] == reason for each in conditions)
+
+
+async def test_wrong_kubeconfig_is_told_in_one_line(tmp_path: Path) -> None:
+    """A process that cannot start says which file and why, and exits 1."""
+    command = [sys.executable, "-m", "bex_operator", "operator", "--kubeconfig"]
+
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [*command, str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ},
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "kubeconfig" in ended.stderr
+    assert "Traceback" not in ended.stderr
