@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,8 @@ def remove(instance: instances.Instance, names: Iterable[str]) -> None:
 
 def stop(instance: instances.Instance, names: Iterable[str]) -> None:
     """Stop these processes until the next `ensure`."""
-    names = list(names)
     with _server(instance) as server:
-        for name in names:
-            _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
-        _wait_stopped(server, names)
+        _stop(server, list(names))
 
 
 def restart(instance: instances.Instance, names: Iterable[str]) -> None:
@@ -231,24 +228,40 @@ def _reload(server: xmlrpc.client.ServerProxy) -> tuple[list[str], list[str], li
 
 
 def _unload(server: xmlrpc.client.ServerProxy, names: Iterable[str]) -> None:
-    """Stop them all at once: supervisord looks for ended processes once a second, or when asked."""
     names = list(names)
-    for name in names:
-        _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
-    _wait_stopped(server, names)
+    _stop(server, names)
     for name in names:
         _call(server.supervisor.removeProcessGroup, name, ignore=(_BAD_NAME,))
 
 
-def _wait_stopped(server: xmlrpc.client.ServerProxy, names: list[str]) -> None:
+def _stop(server: xmlrpc.client.ServerProxy, names: list[str]) -> None:
+    """Stop all at once: supervisord looks for ended processes once a second, or when asked."""
+    keeper: Any = _call(server.supervisor.getPID)
+    _wait(server, names, lambda pid: pid and _command_of(pid) == _command_of(keeper), "start")
+    for name in names:
+        _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
+    _wait(server, names, bool, "stop")
+
+
+def _command_of(pid: int) -> bytes | None:
+    return disk.read(Path(f"/proc/{pid}/cmdline"))
+
+
+def _wait(
+    server: xmlrpc.client.ServerProxy, names: list[str], goes_on: Callable[[int], Any], what: str
+) -> None:
+    """Wait while *goes_on* of the id (0: none) of any of *names*.
+
+    A process that supervisord has just forked still is a copy of it, and loses a stop signal.
+    """
     deadline = time.monotonic() + RPC_SECONDS
     while True:
         infos: Any = _call(server.supervisor.getAllProcessInfo)
-        running = [info["name"] for info in infos if info["name"] in names and info["pid"]]
+        running = [i["name"] for i in infos if i["name"] in names and goes_on(i["pid"])]
         if not running:
             return
         if time.monotonic() > deadline:
-            raise SupervisionError(f"processes {running} do not stop within {RPC_SECONDS:.0f} s")
+            raise SupervisionError(f"processes {running} do not {what} within {RPC_SECONDS:.0f} s")
         time.sleep(0.02)
 
 
