@@ -75,7 +75,11 @@ class Reporter:
 
     def _emit(self, event: events.Event) -> None:
         with self._lock:
-            self._listener(event)
+            try:
+                self._listener(event)
+            except OSError:
+                # Nobody reads any more (a closed pipe); the run itself goes on to a clean end.
+                self._listener = lambda _: None
 
 
 class Step:

@@ -59,9 +59,15 @@ def is_patch(type_token: str, kind: str) -> bool:
     return type_token.rsplit(":", 1)[-1] == f"{kind}Patch"
 
 
+def metadata_of(obj: Object) -> dict[str, Any]:
+    """Return the object's metadata; empty while it is not known."""
+    found = obj.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
 def annotations(obj: Object) -> Mapping[str, str]:
     """Return the object's annotations, perhaps none."""
-    found = (obj.get("metadata") or {}).get("annotations")
+    found = metadata_of(obj).get("annotations")
     return found if isinstance(found, dict) else {}
 
 
@@ -72,12 +78,12 @@ def is_annotated(obj: Object, key: str) -> bool:
 
 def name_of(obj: Object) -> str:
     """Return metadata.name, perhaps empty."""
-    return str((obj.get("metadata") or {}).get("name") or "")
+    return str(metadata_of(obj).get("name") or "")
 
 
 def namespace_of(obj: Object) -> str:
     """Return metadata.namespace, perhaps empty."""
-    return str((obj.get("metadata") or {}).get("namespace") or "")
+    return str(metadata_of(obj).get("namespace") or "")
 
 
 def identifier(obj: Object) -> str:
@@ -91,7 +97,7 @@ def with_name(obj: Object, old: Object | None, urn: str) -> Object:
 
     Raises: ProviderError for generateName, which server-side apply cannot serve.
     """
-    metadata = obj.get("metadata") or {}
+    metadata = metadata_of(obj)
     if metadata.get("name"):
         return obj
     if metadata.get("generateName"):

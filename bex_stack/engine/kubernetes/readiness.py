@@ -97,11 +97,11 @@ def _expressions(text: str) -> list[str]:
 
 
 def _asked(expression: str) -> Test:
-    prefix, _, rest = expression.partition("=")
+    prefix, _, rest = expression.replace("'", "").replace('"', "").partition("=")
     if prefix == "condition" and rest:
         name, _, status = rest.partition("=")
         return lambda obj, _: _has_condition(obj, name, status or "True")
-    match = _JSON_PATH.fullmatch(rest.strip("'\"")) if prefix == "jsonpath" else None
+    match = _JSON_PATH.fullmatch(rest) if prefix == "jsonpath" else None
     if match is None or "[" in match.group(1):
         raise errors.ProviderError(
             f"annotation {WAIT_FOR}: {expression!r} must read `condition=Type[=Status]` or "
@@ -146,7 +146,7 @@ def _has_value(obj: objects.Object, steps: Iterable[str], wanted: str | None) ->
     path = "." + ".".join(steps)
     if value is None:
         return Verdict(False, f"{path} is not set yet")
-    if wanted is None or str(value) == wanted.strip("'\""):
+    if wanted is None or str(value) == wanted:
         return READY
     return Verdict(False, f"{path} is {value!r}, wanted is {wanted}")
 

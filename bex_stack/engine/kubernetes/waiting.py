@@ -90,14 +90,16 @@ async def _follow(
     """
     deadline = time.monotonic() + wait.timeout_seconds
     name, namespace = objects.name_of(first), objects.namespace_of(first) or None
-    uid = first["metadata"].get("uid")
+    uid = None
     while time.monotonic() < deadline and not wait.stopping.is_set():
         try:
             current = await client.get(kind, name, namespace)
         except kube_errors.NotFound:
             yield None
             return
-        if uid and current["metadata"].get("uid") != uid:
+        uid = uid or current["metadata"]["uid"]
+        if current["metadata"]["uid"] != uid:
+            # Another object took the name while nobody looked.
             yield None
             return
         yield current

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -30,6 +31,34 @@ def test_killed_run_is_finished_by_the_next(project):
     assert sorted(project.files) == ["a.txt", "b.txt", "c.txt"]
     assert project.names == ["a", "b", "c"]
     assert "pending_operations" not in project.state
+
+
+def test_run_killed_after_every_step_converges(project):
+    """Killed again and again, each time one call of the provider later, the stack gets there."""
+    project.up('File("a", folder, "0"); File("gone", folder, "0")')
+    project.write("""
+    a = File("a", folder, "1", slow=0.2)
+    b = File("b", folder, "2", ResourceOptions(depends_on=[a]), slow=0.2)
+    c = File("c", folder, "3", ResourceOptions(depends_on=[b]), slow=0.2)
+    """)
+    kills = 0
+    while True:
+        lines = len(project.journal) + kills
+        process = project.spawn("up")
+        while process.poll() is None and len(project.journal) <= lines:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.communicate()
+        kills += 1
+    output, _ = process.communicate()
+
+    assert process.returncode == 0, output
+    assert kills >= 3
+    assert project.files == {"a.txt": "1", "b.txt": "2", "c.txt": "3"}
+    assert project.names == ["a", "b", "c"]
+    assert project.up().changes == {"same": 4}
 
 
 def test_lock_of_a_killed_run_is_taken_over(project):
