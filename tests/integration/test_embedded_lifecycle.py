@@ -1,0 +1,130 @@
+"""An embedded instance from nothing to nothing: made, rebooted, half made, removed."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bex_operator.kube import kinds
+from bex_stack.embedded import (
+    cgroups,
+    cluster,
+    firewall,
+    machine_config,
+    network,
+    orphans,
+    providers,
+    supervision,
+    teardown,
+)
+from tests.support import embedded as support
+
+NAME, OCTET = "ltest", 95
+WORKER = machine_config.Machine("worker-1", 1)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A state root with a short path, gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="bex-l-"))
+    yield path
+    teardown.destroy(support.make_embedded(NAME, OCTET, path).instance)
+    shutil.rmtree(path)
+
+
+def left_by(instance_home: Path, before: dict[str, list[str]]) -> list[str]:
+    """What the kernel holds now, did not hold before, and speaks of the instance."""
+    marks = (NAME, f"10.{OCTET}.", f"10.{OCTET + 100}.", str(instance_home))
+    after = support.snapshot()
+    new = [f"{key}: {line}" for key in after for line in set(after[key]) - set(before[key])]
+    return [line for line in new if any(mark in line for mark in marks)]
+
+
+def reboot(made: support.Embedded) -> None:
+    """Take away all that a reboot takes: processes, links, rules, groups, the runtime's folder."""
+    orphans.kill(NAME)
+    network.remove_all(made.instance)
+    firewall.remove(made.instance)
+    cgroups.remove(f"/{NAME}")
+
+
+def resources(made: support.Embedded) -> list[tuple[Any, dict[str, Any]]]:
+    """Providers and inputs of a small stack, in the order of their creation."""
+    instance = made.instance.to_inputs()
+    machine = {"instance": instance, "machine": "worker-1", "slot": 1.0, "role": "worker"}
+    process = {"instance": instance, "process": "idle", "command": ["/bin/sleep", "9999"]}
+    return [
+        (providers.ClusterProvider(), {"instance": instance}),
+        (providers.RegistryProvider(), {"instance": instance}),
+        (providers.MachineProvider(), machine),
+        (providers.ProcessProvider(), {**process, "user": "bex-idle", "env": {}}),
+    ]
+
+
+def test_resources_come_settle_and_leave_nothing(home: Path) -> None:
+    """Created resources show no difference; deleted ones leave the host as it was."""
+    before = support.snapshot()
+    made = support.make_embedded(NAME, OCTET, home)
+    outputs = [provider.create(inputs).outs for provider, inputs in resources(made)]
+    settled = [
+        provider.diff("id", outs, inputs).changes
+        for (provider, inputs), outs in zip(resources(made), outputs, strict=True)
+    ]
+    for (provider, _), outs in reversed(list(zip(resources(made), outputs, strict=True))):
+        provider.delete("id", outs)
+
+    assert settled == [False] * 4
+    assert teardown.leftovers(made.instance) == []
+    assert left_by(home, before) == []
+    assert list(home.iterdir()) == []
+
+
+def test_a_reboot_loses_nothing(home: Path) -> None:
+    """After a reboot every resource is a change, and its update brings it back with its data."""
+    made = support.make_embedded(NAME, OCTET, home)
+    outputs = [provider.create(inputs).outs for provider, inputs in resources(made)]
+    made.push_images()
+    with made.namespace("kept") as namespace:
+        made.apply(support.deployment(namespace, replicas=1))
+        support.wait_until(lambda: len(made.ready_pods(namespace)) == 1, "the pod is Ready")
+        reboot(made)
+        stack = list(zip(resources(made), outputs, strict=True))
+        changed = [provider.diff("id", outs, inputs).changes for (provider, inputs), outs in stack]
+        for (provider, inputs), outs in stack:
+            provider.update("id", outs, inputs)
+        support.wait_until(lambda: answers(made, namespace), "the pod answers again")
+
+    assert changed == [True] * 4
+    assert supervision.missing(made.instance, ["idle", "registry", "worker-1-kubelet"]) == []
+
+
+def test_a_half_made_instance_is_finished_or_removed(home: Path) -> None:
+    """What an interrupted up left does not stand in the way of up or destroy."""
+    before = support.snapshot()
+    made = support.make_embedded(NAME, OCTET, home)
+    cluster.ensure_host(made.instance)
+    network.ensure_machine(made.instance, WORKER.name, WORKER.slot)
+    cgroups.ensure(made.instance.cgroup(WORKER.name))
+    made.ensure(WORKER)
+    ready = made.ask(lambda api: api.get(kinds.NODE, WORKER.name))["metadata"]["labels"]
+    orphans.kill(NAME)
+    shutil.rmtree(made.instance.dir)
+    teardown.destroy(made.instance)
+    teardown.destroy(made.instance)
+
+    assert "node-role.kubernetes.io/worker" in ready
+    assert teardown.leftovers(made.instance) == []
+    assert left_by(home, before) == []
+
+
+def answers(made: support.Embedded, namespace: str) -> bool:
+    """Whether the pods of *namespace* answer."""
+    try:
+        for pod in made.ready_pods(namespace):
+            support.fetch(f"http://{pod['status']['podIP']}:8080/")
+    except OSError:
+        return False
+    return len(made.ready_pods(namespace)) == 1
