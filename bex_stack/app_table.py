@@ -49,7 +49,8 @@ async def observe(target: targets.Target) -> list[Row]:
 def row(app: Mapping[str, Any], edge_http_port: int) -> Row:
     """Turn an App object into a row; hosts get the port where this stack's edge listens."""
     status = app.get("status", {})
-    ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), {})
+    conditions = {each["type"]: each for each in status.get("conditions", [])}
+    ready = conditions.get("Ready", {})
     wanted = app["spec"].get("replicas", 1)
     return Row(
         name=app["metadata"]["name"],

@@ -19,9 +19,7 @@ class _ImageProvider(dynamic.ResourceProvider):
         outputs = self._push(props)
         return dynamic.CreateResult(f"{props['repository']}:{props['tag']}", outputs)
 
-    def update(
-        self, _id: str, _olds: dict[str, Any], news: dict[str, Any]
-    ) -> dynamic.UpdateResult:
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> dynamic.UpdateResult:
         """Build and push the image again."""
         return dynamic.UpdateResult(outs=self._push(news))
 
@@ -31,7 +29,9 @@ class _ImageProvider(dynamic.ResourceProvider):
         changed = [key for key in keys if olds.get(key) != news.get(key)]
         moved = [key for key in changed if key in ("repository", "tag")]
         return dynamic.DiffResult(
-            changes=bool(changed) or self._is_lost(olds), replaces=moved, delete_before_replace=False
+            changes=bool(changed) or self._is_lost(olds),
+            replaces=moved,
+            delete_before_replace=False,
         )
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:

@@ -33,7 +33,8 @@ DEFAULT_POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
 _NAME = re.compile(r"[a-z][a-z0-9]{0,9}")
 _MACHINE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOME = re.compile(r"(/[A-Za-z0-9._@+-]*)+")
-_SOCKET_PATH_MAX = 107  # sun_path of unix(7), less the final NUL
+_SOCKET_PATH_MAX = 107 - len(".4194304")
+"""sun_path of unix(7) less its NUL and the .PID under which supervisord binds at first."""
 
 
 class InstanceError(ValueError):

@@ -1,7 +1,7 @@
 """A snapshot of everything a stack could leave on the host, to compare before and after."""
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pyroute2 import IPRoute, netns
@@ -20,6 +20,17 @@ class Footprint:
     tables: frozenset[str]
     forwarding: str
     files: frozenset[str]
+
+    def added_since(self, before: "Footprint") -> dict[str, object]:
+        """What is there now and was not before; other instances may have gone meanwhile."""
+        added: dict[str, object] = {
+            field.name: getattr(self, field.name) - getattr(before, field.name)
+            for field in fields(self)
+            if field.name != "forwarding"
+        }
+        if self.forwarding > before.forwarding:
+            added["forwarding"] = self.forwarding
+        return {name: found for name, found in added.items() if found}
 
 
 def observe(instance: str, *folders: Path) -> Footprint:

@@ -17,9 +17,15 @@ from tests.support import hosts, requests, stacks
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[stacks.Stack]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a short path: unix sockets lie below it."""
+    return tmp_path_factory.mktemp("s")
+
+
+@pytest.fixture
+def made(folder: Path) -> Iterator[stacks.Stack]:
     """A project of its own, destroyed whatever happens."""
-    own = stacks.make(tmp_path, number=2)
+    own = stacks.make(folder, number=2)
     own.write_app("hello", replicas=2)
     try:
         yield own
@@ -91,9 +97,9 @@ def test_machines_come_and_go_without_a_failed_request(stack: stacks.Stack) -> N
     stack.up()
 
 
-def test_destroy_leaves_nothing(tmp_path: Path) -> None:
-    """Up and destroy: processes, namespaces, links, mounts, cgroups, rules and files as before."""
-    made = stacks.make(tmp_path, number=3)
+def test_destroy_leaves_nothing(folder: Path) -> None:
+    """After up and destroy no process, namespace, link, mount, cgroup, rule or file is left."""
+    made = stacks.make(folder, number=3)
     made.write_app("hello", replicas=1)
     before = hosts.observe(made.instance, made.home)
 
@@ -103,7 +109,7 @@ def test_destroy_leaves_nothing(tmp_path: Path) -> None:
 
     assert during.processes
     assert during.namespaces
-    assert hosts.observe(made.instance, made.home) == before
+    assert hosts.observe(made.instance, made.home).added_since(before) == {}
 
 
 def test_interrupted_up_is_finished_by_the_next(made: stacks.Stack) -> None:
