@@ -286,7 +286,8 @@ def describe(refused: pydantic.ValidationError) -> str:
     """Put what is wrong with an App in one line: field, value, rule; at most three of them."""
     parts = []
     for error in refused.errors(include_url=False)[:3]:
-        field = ".".join(str(part) for part in ("spec", *error["loc"]))
+        holder = "metadata" if error["loc"] == ("name",) else "spec"
+        field = ".".join(str(part) for part in (holder, *error["loc"]))
         shown = error["input"] if isinstance(error["input"], str | int | float) else None
         value = f" {str(shown)[:60]!r}" if shown is not None else ""
         parts.append(f"{field}{value}: {error['msg']}")
