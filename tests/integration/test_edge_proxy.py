@@ -233,6 +233,32 @@ async def test_request_waits_for_the_pod_that_replaces_a_dead_one(
     assert (status, body) == (200, "two")
 
 
+async def test_request_that_breaks_its_pod_is_sent_thrice_at_most(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """A request that a pod answers by hanging up fails soon, and fails nobody else's."""
+    seen: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    fragile = edge.Host("fragile.localhost", (edge.Path("/", False, "a/fragile:80"),))
+    pools = {
+        POOL: [pods[0].endpoint],
+        "a/fragile:80": [f"127.0.0.1:{server.sockets[0].getsockname()[1]}"],
+    }
+    await proxy.serve(HELLO, fragile, pools=pools)
+    async with asyncio.timeout(2):
+        status, body, _ = await proxy.get("fragile.localhost")
+    server.close()
+
+    assert (status, len(seen)) == (502, 3)
+    assert "fragile.localhost did not answer" in body
+    assert (await proxy.get("hello.localhost"))[0] == 200
+
+
 async def test_broken_off_uploads_take_no_pod_out(proxy: Proxy, pods: tuple[Pod, Pod]) -> None:
     """A client that breaks off its uploads makes no pod look dead."""
     await proxy.serve(HELLO, pools={POOL: [pod.endpoint for pod in pods]})

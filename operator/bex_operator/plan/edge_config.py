@@ -30,16 +30,14 @@ GRACE_SECONDS = 5
 supervisor waits before it kills."""
 
 RETRY_SECONDS = 5
-"""How long a request looks for a pod that takes it; only what was surely not processed, or is safe
-to repeat, is sent twice."""
+"""How long a request looks for a pod that takes it. After a connection broke, only GET, HEAD and
+OPTIONS are sent again, and twice at most."""
 
 DIAL_TIMEOUT = "1s"
 
 IDLE_UPSTREAM_TIMEOUT = "1500ms"
 """Below what common servers keep an idle connection (gunicorn 2 s, Node and uvicorn 5 s): a POST on
 one that the server is closing would fail."""
-
-_SAFE_METHODS = ["GET", "HEAD", "OPTIONS"]
 
 _SPOOFABLE = ["Forwarded", "X-Real-Ip", "X-Forwarded-*", "X_Forwarded_*"]
 """Dropped from what clients send; Caddy then sets X-Forwarded-For, -Host and -Proto. The one with
@@ -257,7 +255,7 @@ def _proxy(speaks: edge.Speaks) -> Config:
             "selection_policy": {"policy": "least_conn"},
             "try_duration": f"{RETRY_SECONDS}s",
             "try_interval": "50ms",
-            "retry_match": [{"method": _SAFE_METHODS}],
+            "retry_match": [{"bex_repeat": {}}],
         },
         "stream_close_delay": f"{STREAM_CLOSE_SECONDS}s",
         "transport": transport,

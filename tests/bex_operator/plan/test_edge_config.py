@@ -56,7 +56,7 @@ def proxy(**transport: Any) -> dict[str, Any]:
             "selection_policy": {"policy": "least_conn"},
             "try_duration": "5s",
             "try_interval": "50ms",
-            "retry_match": [{"method": ["GET", "HEAD", "OPTIONS"]}],
+            "retry_match": [{"bex_repeat": {}}],
         },
         "stream_close_delay": "86400s",
         "transport": {

@@ -9,6 +9,8 @@
 //	                                              is to be done with it
 //	upstreams   http.reverse_proxy.upstreams.bex  the pods of the pool found, asked for at every attempt;
 //	                                              one that just failed is left out for a moment
+//	matcher     http.matchers.bex_repeat          whether a request may be sent once more although a
+//	                                              pod may have seen it
 //	admin       GET, PUT /bex/table               its digest; replace it
 package routes
 
@@ -36,12 +38,16 @@ const (
 	// A pod that ends is out of the table within a second; one on a machine that died takes longer,
 	// and costs one attempt per this time.
 	suspicion = 2 * time.Second
+
+	// A request that makes its pod break off must not be let loose on all of them.
+	maxRepeats = 2
 )
 
 // What the variable "bex" says of a request, besides what the pods speak ("http" or "h2c").
 const (
 	outcomeVar  = "bex"
 	poolVar     = "bex_pool"
+	repeatsVar  = "bex_repeats"
 	starting    = "starting"
 	unknownHost = "unknown_host"
 	unknownPath = "unknown_path"
@@ -52,6 +58,7 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Lookup{})
 	caddy.RegisterModule(Upstreams{})
+	caddy.RegisterModule(Repeat{})
 	caddy.RegisterModule(Admin{})
 }
 
@@ -170,8 +177,8 @@ func certify(by *caddytls.TLS, table *Table) error {
 	return nil
 }
 
-// suspects are addresses that failed an attempt which may be repeated. Caddy's own passive health
-// checks also count requests that the client broke off, so a client could take every pod out.
+// suspects are addresses that failed an attempt which may be repeated. With Caddy's own passive health
+// checks one request that makes a pod break off takes it away from everybody, the last pod as well.
 var suspects = struct {
 	sync.RWMutex
 	until map[string]time.Time
@@ -308,6 +315,29 @@ func (Upstreams) ResetCache(r *http.Request) error {
 	return nil
 }
 
+// Repeat is asked after a connection to a pod broke, which leaves open what the pod did.
+type Repeat struct{}
+
+// CaddyModule returns the Caddy module information.
+func (Repeat) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.matchers.bex_repeat",
+		New: func() caddy.Module { return new(Repeat) },
+	}
+}
+
+// MatchWithError says yes a few times, to methods that change nothing (RFC 9110, 9.2.1).
+func (Repeat) MatchWithError(r *http.Request) (bool, error) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	default:
+		return false, nil
+	}
+	repeats, _ := caddyhttp.GetVar(r.Context(), repeatsVar).(int)
+	caddyhttp.SetVar(r.Context(), repeatsVar, repeats+1)
+	return repeats < maxRepeats, nil
+}
+
 // Admin tells the table's digest and replaces it over the admin API.
 type Admin struct{}
 
@@ -383,5 +413,6 @@ var (
 	_ caddy.Provisioner                  = (*App)(nil)
 	_ caddyhttp.MiddlewareHandler        = (*Lookup)(nil)
 	_ reverseproxy.CachingUpstreamSource = (*Upstreams)(nil)
+	_ caddyhttp.RequestMatcherWithError  = (*Repeat)(nil)
 	_ caddy.AdminRouter                  = (*Admin)(nil)
 )
