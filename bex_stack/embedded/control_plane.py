@@ -19,6 +19,8 @@ NAMES = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER)
 
 NODE_GRACE_SECONDS = 16
 """Silence after which a machine is NotReady; kubelets report every 3 s (see machine_config)."""
+SIMULATED_GRACE_SECONDS = 120
+"""The same for simulated machines: there are thousands, on a lease of 40 s (see simulated)."""
 TOLERATION_SECONDS = 30
 """How long pods stay bound to a machine that is NotReady or unreachable."""
 _ETCD_CLIENT_PORT, _ETCD_PEER_PORT = 2379, 2380
@@ -173,6 +175,7 @@ def controller_manager(
 ) -> processes.Process:
     """The controllers; each acts with its own service account."""
     kubeconfig = instance.kubeconfig_of(identities.CONTROLLER_MANAGER)
+    grace = NODE_GRACE_SECONDS if instance.kind == "real" else SIMULATED_GRACE_SECONDS
     flags = {
         "kubeconfig": str(kubeconfig),
         "authentication-kubeconfig": str(kubeconfig),
@@ -187,7 +190,7 @@ def controller_manager(
         "profiling": "false",
         "kube-api-qps": str(_CLIENT_QPS),
         "kube-api-burst": str(_CLIENT_BURST),
-        "node-monitor-grace-period": f"{NODE_GRACE_SECONDS}s",
+        "node-monitor-grace-period": f"{grace}s",
         "node-monitor-period": "2s",
         # The default of one machine in ten seconds suits hundreds of them.
         "node-eviction-rate": "1",

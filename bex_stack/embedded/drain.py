@@ -11,6 +11,7 @@ from typing import Any
 from bex_operator.kube import client as kube
 from bex_operator.kube import errors, kinds
 from bex_stack.embedded import instance as instances
+from bex_stack.embedded import machines
 
 DRAIN_SECONDS = 180.0
 _POLL_SECONDS = 0.5
@@ -140,10 +141,9 @@ async def _pods(client: kube.Client, node: str) -> list[dict[str, Any]]:
 
 async def _is_ready(client: kube.Client, node: str) -> bool:
     try:
-        conditions = (await client.get(kinds.NODE, node))["status"].get("conditions", [])
+        return machines.is_ready(await client.get(kinds.NODE, node))
     except errors.NotFound:
         return False
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _must_leave(pod: dict[str, Any]) -> bool:

@@ -48,8 +48,7 @@ def ensure(
     Raises: readiness.NotReady, network.NetworkError, supervision.SupervisionError.
     """
     cluster.ensure_host(instance)
-    folder = disk.ensure_dir(instance.machine_dir(machine.name))
-    _remember(folder, machine)
+    folder = remember(instance, machine)
     for name in _FOLDERS:
         disk.ensure_dir(folder / name)
     (folder / "kubelet").chmod(0o755)  # pods of other users pass through it
@@ -98,7 +97,12 @@ def is_settled(
 def is_node_ready(instance: instances.Instance, machine: str) -> bool:
     """Whether the API server says so; an API server that does not answer says no."""
     node = asyncio.run(_node(instance, machine))
-    conditions = (node or {}).get("status", {}).get("conditions", [])
+    return node is not None and is_ready(node)
+
+
+def is_ready(node: Mapping[str, Any]) -> bool:
+    """Whether a Node (v1) has the condition Ready."""
+    conditions = node.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
@@ -154,9 +158,12 @@ def _ended(instance: instances.Instance, machine: str) -> Iterator[None]:
         )
 
 
-def _remember(folder: Path, machine: machine_config.Machine) -> None:
+def remember(instance: instances.Instance, machine: machine_config.Machine) -> Path:
+    """Note that *machine* is made, for `known`; return its folder."""
+    folder = disk.ensure_dir(instance.machine_dir(machine.name))
     record = {"name": machine.name, "slot": machine.slot, "role": machine.role}
     disk.ensure_file(folder / "machine.json", json.dumps(record) + "\n")
+    return folder
 
 
 def _ensure_files(instance: instances.Instance, machine: machine_config.Machine) -> None:

@@ -80,23 +80,28 @@ class ClusterProvider(_Provider):
 
     def ensure(self, props: Inputs) -> dict[str, Any]:
         """Start what does not run and wait until the API server is ready."""
-        from bex_stack.embedded import cluster, services, toolchain
+        from bex_stack.embedded import cluster, services, simulated, toolchain
 
         instance = _instance(props)
         cluster.ensure(instance, toolchain.ensure(toolchain.CONTROL_PLANE).paths)
-        if not toolchain.missing([services.DNS_PROGRAM]):
+        if instance.kind == "simulated":
+            simulated.ensure_player(instance, toolchain.ensure(toolchain.SIMULATED).paths)
+        elif not toolchain.missing([services.DNS_PROGRAM]):
             services.ensure_dns(instance, toolchain.locate([services.DNS_PROGRAM]))
         return {"kubeconfig": str(instance.kubeconfig), "api_url": instance.api_url, "ready": True}
 
     def is_settled(self, props: Inputs) -> bool:
         """The name server counts only once its program is there: it is built last."""
-        from bex_stack.embedded import cluster, services, toolchain
+        from bex_stack.embedded import cluster, services, simulated, toolchain
 
         instance = _instance(props)
         if toolchain.missing(toolchain.CONTROL_PLANE):
             return False
         if not cluster.is_settled(instance, toolchain.locate(toolchain.CONTROL_PLANE)):
             return False
+        if instance.kind == "simulated":
+            programs = toolchain.locate(toolchain.SIMULATED)
+            return simulated.is_player_settled(instance, programs)
         if toolchain.missing([services.DNS_PROGRAM]):
             return True
         return services.is_dns_settled(instance, toolchain.locate([services.DNS_PROGRAM]))
@@ -152,26 +157,31 @@ class MachineProvider(_Provider):
 
     def ensure(self, props: Inputs) -> dict[str, Any]:
         """Start what does not run and wait until its node is Ready."""
-        from bex_stack.embedded import machines, toolchain
+        from bex_stack.embedded import machines, simulated, toolchain
 
         instance, machine = _instance(props), _machine(props)
-        machines.ensure(instance, machine, toolchain.ensure(toolchain.MACHINE).paths)
+        if instance.kind == "simulated":
+            simulated.ensure(instance, machine)
+        else:
+            machines.ensure(instance, machine, toolchain.ensure(toolchain.MACHINE).paths)
         return {"address": instance.machine_address(machine.slot)}
 
     def is_settled(self, props: Inputs) -> bool:
         """All of it runs as the settings say and its node is Ready."""
-        from bex_stack.embedded import machines, toolchain
+        from bex_stack.embedded import machines, simulated, toolchain
 
+        if _instance(props).kind == "simulated":
+            return simulated.is_settled(_instance(props), _machine(props))
         programs = toolchain.locate(toolchain.MACHINE)
         return machines.is_settled(_instance(props), _machine(props), programs)
 
     def remove(self, props: Inputs) -> None:
         """Drain it, stop it, delete its node."""
-        from bex_stack.embedded import drain, machines
+        from bex_stack.embedded import drain, machines, simulated
 
         instance, machine = _instance(props), _machine(props)
         drain.drain_machine(instance, machine.name, tell=_tell)
-        machines.remove(instance, machine)
+        (simulated if instance.kind == "simulated" else machines).remove(instance, machine)
         drain.forget_machine(instance, machine.name, tell=_tell)
 
 
