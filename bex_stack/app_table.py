@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich import table
+from rich import console as consoles
+from rich import markup, table
 
 from bex_operator import api
 from bex_operator.kube import client as kube
@@ -62,16 +63,20 @@ def row(app: Mapping[str, Any], edge_http_port: int) -> Row:
     )
 
 
-def render(rows: list[Row]) -> table.Table:
-    """Lay the rows out as a table without lines, so that scripts can cut it too."""
+def render(rows: list[Row]) -> consoles.Group:
+    """Lay the rows out as a table without lines, so that scripts can cut it too.
+
+    What is in an app's way stands above the table: it may have several lines.
+    """
     drawn = table.Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("APP", "PHASE", "REVISION", "READY", "URL", ""):
-        drawn.add_column(heading, overflow="fold", no_wrap=heading != "")
+    for heading in ("APP", "PHASE", "REVISION", "READY", "URL"):
+        drawn.add_column(heading, no_wrap=True)
     for each in rows:
         colour = COLOURS.get(each.phase, "yellow")
         phase = f"[{colour}]{each.phase}[/{colour}]"
-        drawn.add_row(each.name, phase, each.revision, each.ready, each.url, each.message)
-    return drawn
+        drawn.add_row(each.name, phase, each.revision, each.ready, each.url)
+    troubles = [f"{each.name}: {markup.escape(each.message)}" for each in rows if each.message]
+    return consoles.Group(*troubles, drawn)
 
 
 def _at_edge(app: Mapping[str, Any], url: str, port: int) -> str:

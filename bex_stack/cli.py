@@ -67,6 +67,8 @@ def up(
     if output_json:
         _print_json({"apps": [row.as_dict() for row in rows]})
     else:
+        port, authority = target.settings.edge_https_port, target.instance.edge_authority
+        _out().print(f"https: port {port}, authority {authority}", soft_wrap=True)
         _print_apps(rows)
 
 

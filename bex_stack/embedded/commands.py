@@ -70,7 +70,7 @@ def feeder(instance: instances.Instance) -> Command:
 def _edge_options(instance: instances.Instance) -> dict[str, object]:
     return {
         "admin-socket": _admin_socket(instance),
-        "storage": instance.dir / "edge",
+        "storage": instance.edge_dir,
         "http-port": instance.edge_http_port,
         "https-port": instance.edge_https_port,
         "listen": "127.0.0.1",

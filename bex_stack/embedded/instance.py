@@ -108,6 +108,16 @@ class Instance:
         return self.dir / "kubeconfigs" / f"{user}.kubeconfig"
 
     @property
+    def edge_dir(self) -> Path:
+        """Where the edge keeps its last configuration, certificates and authority."""
+        return self.dir / "edge"
+
+    @property
+    def edge_authority(self) -> Path:
+        """Certificate of the local authority behind https; never put into a trust store."""
+        return self.edge_dir / "pki/authorities/local/root.crt"
+
+    @property
     def supervisor_socket(self) -> Path:
         """Where the instance's supervisord listens."""
         return self.run_dir / "supervisor.sock"
