@@ -95,9 +95,9 @@ class Queue(Generic[K]):
             self._wanted.append(wake)
             try:
                 await wake
-            finally:
-                if not wake.done() or wake.cancelled():
-                    self._forget(wake)
+            except asyncio.CancelledError:
+                self._give_up(wake)
+                raise
         return self._take()
 
     def done(self, key: K) -> None:
@@ -159,8 +159,8 @@ class Queue(Generic[K]):
                 wake.set_result(None)
                 return
 
-    def _forget(self, wake: asyncio.Future[None]) -> None:
+    def _give_up(self, wake: asyncio.Future[None]) -> None:
         if wake in self._wanted:
             self._wanted.remove(wake)
-        else:
-            self._wake()  # it was chosen while being cancelled: pass the turn on
+        elif self._waiting:
+            self._wake()  # it had been chosen: pass the turn on

@@ -1,0 +1,129 @@
+"""Stands between a client and a real API server and breaks what a test asks for."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from bex_operator.kube import kubeconfig
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens instead of an answer."""
+
+    status: int = 0
+    """Answer with this status and *body*; 0 to break the connection instead."""
+    body: str = "{}"
+    headers: dict[str, str] = field(default_factory=dict)
+    after: bool = False
+    """Only after the server has done what was asked."""
+
+
+Choose = Callable[[web.Request], Fault | None]
+
+
+@dataclass
+class FaultProxy:
+    """A plain HTTP server before the API server. `choose` decides for each request."""
+
+    access: kubeconfig.Access
+    choose: Choose = lambda _: None
+    edit: Callable[[bytes], bytes | None] = lambda line: line
+    """Changes a line of a watch; None drops it."""
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    watches: set[web.StreamResponse] = field(default_factory=set)
+    frozen: asyncio.Event = field(default_factory=asyncio.Event)
+    """While set, watches say nothing."""
+    _transports: set[asyncio.Transport] = field(default_factory=set)
+
+    def reset_watches(self) -> None:
+        """Cut every open watch in the middle."""
+        for transport in self._transports:
+            transport.abort()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Pass a request on, or do what the test asked for."""
+        self.requests.append((request.method, request.path_qs))
+        fault = self.choose(request)
+        if fault is not None and not fault.after:
+            return self._break(request, fault)
+        tls = self.access.tls()
+        headers = {
+            key: value
+            for key, value in request.headers.items()
+            if key in {"Content-Type", "Accept", "User-Agent"}
+        }
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(
+                request.method,
+                self.access.server + request.path,
+                params=request.query,
+                data=await request.read(),
+                headers=headers,
+                ssl=tls if tls is not None else True,
+            ) as answer,
+        ):
+            if request.query.get("watch") == "true" and answer.status == 200:
+                return await self._stream(request, answer)
+            body = await answer.read()
+            if fault is not None:
+                return self._break(request, fault)
+            return web.Response(
+                status=answer.status, body=body, content_type=answer.content_type
+            )
+
+    def _break(self, request: web.Request, fault: Fault) -> web.Response:
+        if fault.status == 0:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        return web.Response(
+            status=fault.status,
+            text=fault.body,
+            content_type="application/json",
+            headers=fault.headers,
+        )
+
+    async def _stream(
+        self, request: web.Request, answer: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await stream.prepare(request)
+        assert request.transport is not None
+        self._transports.add(request.transport)
+        try:
+            async for line in answer.content:
+                edited = self.edit(line)
+                if edited is not None and not self.frozen.is_set():
+                    await stream.write(edited)
+        except (ConnectionError, aiohttp.ClientError):
+            pass
+        finally:
+            self._transports.discard(request.transport)
+            if answer.connection is not None and answer.connection.transport is not None:
+                answer.connection.transport.abort()
+        return stream
+
+
+@contextlib.asynccontextmanager
+async def fault_proxy(path: Path) -> AsyncIterator[tuple[FaultProxy, kubeconfig.Access]]:
+    """Run a proxy before the kubeconfig's server; the second value leads to it."""
+    proxy = FaultProxy(kubeconfig.load(path))
+    application = web.Application(client_max_size=8 * 2**20)
+    application.router.add_route("*", "/{path:.*}", proxy.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        yield proxy, kubeconfig.Access(server=f"http://127.0.0.1:{port}")
+    finally:
+        proxy.reset_watches()
+        await runner.cleanup()
