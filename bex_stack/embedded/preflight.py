@@ -27,7 +27,7 @@ COMMAND_PACKAGES = {
 }
 """System tools real machines need, and the Debian package that holds each."""
 
-OTHER_WAYS = "another kind of host can run another stack: bex up -s local"
+OTHER_WAYS = "run bex on a Linux host, for instance in a virtual machine"
 SIMULATED_WAY = "or run simulated machines, which need none of it: bex:machines: simulated"
 
 

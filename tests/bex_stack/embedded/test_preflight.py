@@ -30,7 +30,7 @@ def test_good_host_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("change", "what", "mend"),
     [
-        ({"system": "Darwin"}, "system", "bex up -s local"),
+        ({"system": "Darwin"}, "system", "run bex on a Linux host"),
         ({"is_root": False}, "user", "sudo make up"),
         ({"commands": GOOD.commands - {"nft"}}, "nft", "apt-get install -y nftables"),
         ({"has_c_compiler": False}, "C compiler", "apt-get install -y gcc libc6-dev"),
