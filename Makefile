@@ -29,9 +29,11 @@ check: venv ## Lint, types, import rules.
 	$(BIN)/lint-imports --no-cache
 
 test: venv ## The whole suite, on clusters of its own.
+	@$(BIN)/bex setup --yes
 	$(BIN)/pytest
 
 bench: venv ## Ratios within one run; prints a table.
+	@$(BIN)/bex setup --yes
 	$(BIN)/python -m bench
 
 lock: venv ## Lock the dependencies again after editing requirements/*.in.

@@ -51,6 +51,14 @@ def main() -> None:
 
 
 @app.command()
+def setup(yes: Yes = False) -> None:
+    """Check this host, install what Debian has of what it lacks, build every program."""
+    from bex_stack import hosts
+
+    hosts.prepare_everything(_out(), assume_yes=yes)
+
+
+@app.command()
 def up(
     stack: Stack = DEFAULT_STACK,
     cwd: Project = HERE,

@@ -12,19 +12,38 @@ TOOLCHAIN = "bex_stack.embedded.toolchain"
 
 
 def prepare(target: targets.Target, console: consoles.Console, *, assume_yes: bool) -> None:
-    """Check the host, mend with apt what *assume_yes* allows, build the programs that are missing.
+    """Ready the host for *target*: what it needs is there and its programs are built.
 
     Raises:
         errors.HostUnfit: what is missing, each with the command that mends it; nothing was touched.
     """
-    needs = _needs(target)
+    _mend(_needs(target), console, assume_yes=assume_yes)
+    toolchain.ensure(_programs(target))
+
+
+def prepare_everything(console: consoles.Console, *, assume_yes: bool) -> None:
+    """Ready the host for any stack and for the test suite: every program is built.
+
+    Raises:
+        errors.HostUnfit: as for `prepare`.
+    """
+    needs = preflight.Needs(
+        cache=golang.default_cache(),
+        state=settings.home(),
+        builds=tuple(toolchain.missing(toolchain.BINARIES)),
+    )
+    _mend(needs, console, assume_yes=assume_yes)
+    toolchain.ensure(toolchain.BINARIES)
+
+
+def _mend(needs: preflight.Needs, console: consoles.Console, *, assume_yes: bool) -> None:
+    """Check the host; install with apt what it lacks if *assume_yes* allows it."""
     problems = preflight.check(needs, host_facts.observe(needs))
     if problems and assume_yes:
         system_packages.mend_with_apt(problems, tell=console.print)
         problems = preflight.check(needs, host_facts.observe(needs))
     if problems:
         raise errors.HostUnfit("\n".join(str(problem) for problem in problems))
-    toolchain.ensure(_programs(target))
 
 
 def build_extras() -> None:
