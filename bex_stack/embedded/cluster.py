@@ -15,6 +15,7 @@ from bex_stack.embedded import (
     disk,
     encryption,
     firewall,
+    host_switches,
     identities,
     network,
     processes,
@@ -38,6 +39,7 @@ def ensure_host(instance: instances.Instance) -> None:
         return
     with disk.locked(instance.run_dir / "network.lock"):
         network.ensure_bridge(instance)
+        host_switches.ensure(instance)
         if not firewall.is_in_place(instance):
             firewall.ensure(instance)
 
@@ -78,13 +80,17 @@ def is_settled(instance: instances.Instance, programs: Mapping[str, Path]) -> bo
     """Whether `ensure` would change nothing."""
     if supervision.pending(instance, processes_of(instance, programs)):
         return False
-    if instance.kind == "real" and not firewall.is_in_place(instance):
+    if instance.kind == "real" and not _is_host_settled(instance):
         return False
     if not identities.is_current(instance.pki_dir):
         return False
     authority = identities.cluster_authority(instance).certificate
     url = control_plane.health_urls(instance)[control_plane.API_SERVER]
     return readiness.answers(url, authority=authority)
+
+
+def _is_host_settled(instance: instances.Instance) -> bool:
+    return host_switches.are_on() and firewall.is_in_place(instance)
 
 
 def bootstrap_objects() -> list[dict[str, Any]]:

@@ -1,8 +1,4 @@
-"""The instance's own nftables table, and the host's forwarding switch.
-
-Nothing of the host's rules is touched. Forwarding is one switch for the whole host: the first
-instance remembers what it was, the last one sets it back.
-"""
+"""The instance's own nftables table; nothing of the host's rules is touched."""
 
 from __future__ import annotations
 
@@ -12,9 +8,6 @@ from pathlib import Path
 from bex_stack.embedded import disk
 from bex_stack.embedded import instance as instances
 
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-SHARED_DIR = Path("/run/bex")
-"""Gone after a reboot, as the switch's earlier value is."""
 _COMMAND_SECONDS = 10
 
 
@@ -62,15 +55,10 @@ table ip {instance.table} {{
 
 
 def ensure(instance: instances.Instance) -> None:
-    """Put the instance's rules in place and switch forwarding on."""
-    _nft(render_table(instance))
-    with disk.locked(SHARED_DIR / "lock"):
-        users = disk.ensure_dir(SHARED_DIR / "users")
-        if not any(users.iterdir()):
-            disk.ensure_file(SHARED_DIR / "ip_forward", FORWARDING.read_text())
-        disk.ensure_file(users / instance.name, str(instance.dir))
-        if FORWARDING.read_text().strip() != "1":
-            FORWARDING.write_text("1")
+    """Put the instance's rules in place."""
+    rules = render_table(instance)
+    _nft(rules)
+    disk.ensure_file(_record(instance), rules)
 
 
 def exists(instance: instances.Instance) -> bool:
@@ -85,28 +73,18 @@ def exists(instance: instances.Instance) -> bool:
 
 
 def is_in_place(instance: instances.Instance) -> bool:
-    """Whether the instance's table exists and the host forwards."""
-    return exists(instance) and FORWARDING.read_text().strip() == "1"
+    """Whether the instance's table exists and was made of today's rules."""
+    return exists(instance) and disk.read(_record(instance)) == render_table(instance).encode()
 
 
 def remove(instance: instances.Instance) -> None:
-    """Remove the instance's rules; the last instance sets forwarding back."""
+    """Remove the instance's rules."""
     # Declaring the table first makes deleting it no error where it is missing.
     _nft(f"table ip {instance.table}\ndelete table ip {instance.table}\n")
-    if not SHARED_DIR.exists():
-        return
-    with disk.locked(SHARED_DIR / "lock"):
-        users = SHARED_DIR / "users"
-        (users / instance.name).unlink(missing_ok=True)
-        if users.exists() and not any(users.iterdir()):
-            earlier = disk.read(SHARED_DIR / "ip_forward")
-            if earlier is not None:
-                FORWARDING.write_bytes(earlier)
-                (SHARED_DIR / "ip_forward").unlink()
-            users.rmdir()
-        if not users.exists():
-            (SHARED_DIR / "lock").unlink(missing_ok=True)
-            SHARED_DIR.rmdir()
+
+
+def _record(instance: instances.Instance) -> Path:
+    return instance.etc_dir / "rules.nft"
 
 
 def _nft(rules: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from bex_stack.embedded import instance as instances
 
 NETNS_DIR = Path("/run/netns")
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _CLONE_NEWNET = 0x40000000
 _COMMAND_SECONDS = 10
 T = TypeVar("T")
@@ -42,6 +43,7 @@ def netns_id(instance: instances.Instance, machine: str) -> str:
 
 def ensure_bridge(instance: instances.Instance) -> None:
     """Let the bridge exist, be up and hold the host's address."""
+    _ensure_bridge_filter()
     with _routes() as routes:
         index = _index(routes, instance.bridge)
         if index is None:
@@ -107,6 +109,17 @@ def leftovers(instance: instances.Instance) -> list[str]:
         names = [str(link.get("ifname")) for link in routes.get_links()]
     links = [n for n in names if n == instance.bridge or n.startswith(f"{instance.name}-")]
     return links + [path.name for path in NETNS_DIR.glob(f"{instance.name}-*")]
+
+
+def _ensure_bridge_filter() -> None:
+    """Let bridged packets pass the rules: or no answer finds its way to a pod that asked a Service
+    and got a pod of its own machine."""
+    if _BRIDGE_FILTER.exists():
+        return
+    try:
+        _run(["modprobe", "br_netfilter"])
+    except (NetworkError, OSError) as exc:
+        raise NetworkError(f"the kernel has no br_netfilter, and {exc}") from exc
 
 
 def _is_mounted(path: Path) -> bool:

@@ -12,6 +12,7 @@ import shutil
 from bex_stack.embedded import (
     cgroups,
     firewall,
+    host_switches,
     mounts,
     network,
     orphans,
@@ -30,6 +31,7 @@ def destroy(instance: instances.Instance) -> None:
     if instance.kind == "real":
         network.remove_all(instance)
         firewall.remove(instance)
+        host_switches.release(instance)
         cgroups.remove(f"/{instance.name}")
         mounts.unmount_below(instance.dir)
     if instance.dir.exists():

@@ -13,6 +13,7 @@ from bex_stack.embedded import (
     cgroups,
     cluster,
     firewall,
+    host_switches,
     machine_config,
     network,
     orphans,
@@ -48,6 +49,7 @@ def reboot(made: support.Embedded) -> None:
     orphans.kill(NAME)
     network.remove_all(made.instance)
     firewall.remove(made.instance)
+    host_switches.release(made.instance)
     cgroups.remove(f"/{NAME}")
 
 
