@@ -7,6 +7,7 @@ import pulumi
 
 from bex_operator import api
 from bex_stack import settings, targets
+from bex_stack.embedded import commands, overlay
 from components import app_operator, app_set, edge
 
 
@@ -20,8 +21,6 @@ def deploy() -> None:
 
 
 def _deploy_embedded(stack: settings.EmbeddedSettings, apps: Sequence[api.App]) -> None:
-    from bex_stack.embedded import commands, overlay
-
     instance = stack.as_instance(settings.home())
     args = overlay.EmbeddedArgs(instance, stack.workers)
     cluster = overlay.EmbeddedCluster("app-cluster", args)
@@ -29,7 +28,7 @@ def _deploy_embedded(stack: settings.EmbeddedSettings, apps: Sequence[api.App]) 
     with_cluster = pulumi.ResourceOptions(deleted_with=cluster.control_plane)
     registry = overlay.EmbeddedRegistry("registry", args, with_cluster)
     in_cluster = pulumi.ResourceOptions.merge(
-        with_cluster, pulumi.ResourceOptions(provider=_kubernetes(cluster.kubeconfig))
+        with_cluster, pulumi.ResourceOptions(provider=_kubernetes(cluster))
     )
     operator = app_operator.AppOperator(
         "operator",
@@ -55,7 +54,11 @@ def after(
     return pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=list(resources)))
 
 
-def _kubernetes(kubeconfig: pulumi.Output[str]) -> pulumi.ProviderResource:
+def _kubernetes(cluster: overlay.EmbeddedCluster) -> pulumi.ProviderResource:
     import pulumi_kubernetes
 
-    return pulumi_kubernetes.Provider("app-cluster", kubeconfig=kubeconfig)
+    return pulumi_kubernetes.Provider(
+        "app-cluster",
+        kubeconfig=cluster.kubeconfig,
+        opts=pulumi.ResourceOptions(depends_on=[cluster.control_plane]),
+    )

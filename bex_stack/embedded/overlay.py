@@ -10,6 +10,7 @@ import pulumi
 from bex_operator import api
 from bex_stack.embedded import built_images, commands, providers
 from bex_stack.embedded import instance as instances
+from bex_stack.embedded import registry as registries
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,8 +35,9 @@ class EmbeddedArgs:
 class EmbeddedCluster(pulumi.ComponentResource):
     """Control plane and machines."""
 
-    kubeconfig: pulumi.Output[str]
-    """Path of the administrator's kubeconfig on this host."""
+    kubeconfig: str
+    """Path of the administrator's kubeconfig on this host. Known before there is a cluster, so a
+    preview of a cluster that has to be mended does not take everything in it for replaced."""
     control_plane: pulumi.Resource
     machines: Sequence[pulumi.Resource]
 
@@ -48,7 +50,7 @@ class EmbeddedCluster(pulumi.ComponentResource):
             f"{name}-control-plane", instance, opts=pulumi.ResourceOptions(parent=self)
         )
         self.control_plane = cluster
-        self.kubeconfig = cluster.kubeconfig
+        self.kubeconfig = str(args.instance.kubeconfig)
         roles = {"control-plane": "control-plane"}
         roles |= {f"worker-{number}": "worker" for number in range(1, args.workers + 1)}
         self.machines = [
@@ -70,7 +72,8 @@ class EmbeddedCluster(pulumi.ComponentResource):
 class EmbeddedRegistry(pulumi.ComponentResource):
     """The OCI registry and the images this host builds for it."""
 
-    endpoint: pulumi.Output[str]
+    endpoint: str
+    """HOST:PORT on this host."""
     images: Sequence[pulumi.Resource]
 
     def __init__(
@@ -80,16 +83,16 @@ class EmbeddedRegistry(pulumi.ComponentResource):
         registry = providers.Registry(
             name, args.instance.to_inputs(), opts=pulumi.ResourceOptions(parent=self)
         )
-        self.endpoint = registry.endpoint
+        self.endpoint = registries.endpoint(args.instance)
         child = pulumi.ResourceOptions(parent=self, depends_on=[registry])
         self.images = [
-            built_images.PauseImage(f"{name}-pause", registry=registry.endpoint, opts=child),
+            built_images.PauseImage(f"{name}-pause", registry=self.endpoint, opts=child),
             built_images.GoImage(
                 f"{name}-hello-go",
                 source=EXAMPLES / "hello-go",
                 repository="bex/hello-go",
                 tag="1",
-                registry=registry.endpoint,
+                registry=self.endpoint,
                 opts=child,
             ),
         ]
