@@ -223,6 +223,8 @@ class Deployment:
         new = replace(new, inputs=self._check(provider, new, None, goal.inputs))
         if not decision.delete_before_replace:
             return steps.create(self._run, provider, new, decision, old)
+        # Set first: what goes with `old` is not deleted by itself.
+        self._run.deleted.add(old.urn)
         for dependent in reversed(self._replaced_with(old)):
             if dependent.protect:
                 raise errors.Refused(
@@ -303,7 +305,7 @@ def delete_all(current: run.Run, condemned: list[state.Resource]) -> None:
             raise errors.Refused(
                 f"{resource.urn} is protected and cannot be deleted; take `protect` off first"
             )
-    current.deleted.update(each.urn for each in condemned if not each.delete)
+    current.deleted.update(each.urn for each in condemned)
     for group in deletions.schedule(condemned, current.snapshot.all()):
         current.ensure_going()
         _delete_group(current, group)

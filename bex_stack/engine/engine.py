@@ -231,7 +231,7 @@ class Engine:
 
 
 def _destroy_work(current: run.Run) -> None:
-    recovery.settle(current)
+    recovery.settle(current, otherwise="what it may have left is not recorded")
     deployment.delete_all(current, current.snapshot.all())
 
 

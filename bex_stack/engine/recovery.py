@@ -9,24 +9,28 @@ from dataclasses import replace
 from bex_stack.engine import backend, errors, run, state, steps, urns
 
 
-def settle(current: run.Run) -> None:
-    """Settle every pending operation of the state, saying what was done."""
+def settle(current: run.Run, *, otherwise: str = "it is created again") -> None:
+    """Settle every pending operation of the state, saying what was done.
+
+    `otherwise` says what becomes of a create that left nothing to be found.
+    """
     for pending in current.snapshot.pending():
-        _settle(current, pending)
+        _settle(current, pending, otherwise)
 
 
-def _settle(current: run.Run, pending: state.Pending) -> None:
+def _settle(current: run.Run, pending: state.Pending, otherwise: str) -> None:
     resource = pending.resource
     name = f"{resource.type} {urns.name_of(resource.urn)!r}"
     if pending.kind == "creating":
-        say = f"{name}: an earlier run was stopped while creating it; {_take_up(current, resource)}"
+        found = _take_up(current, resource, otherwise)
+        say = f"{name}: an earlier run was stopped while creating it; {found}"
     else:
         say = f"{name}: an earlier run was stopped while {pending.kind} it; it is looked at again"
     current.snapshot.settle(pending)
     current.reporter.say(say, severity="warning", urn=resource.urn)
 
 
-def _take_up(current: run.Run, resource: state.Resource) -> str:
+def _take_up(current: run.Run, resource: state.Resource, otherwise: str) -> str:
     """Adopt what a create left behind; return what was done in words."""
     old = current.snapshot.find(resource.urn)
     if old is not None and _is_result(old, resource):
@@ -37,9 +41,9 @@ def _take_up(current: run.Run, resource: state.Resource) -> str:
     try:
         found = current.provider_of(resource).find_created(subject, resource.inputs)
     except errors.ProviderError as exc:
-        return f"it could not be looked for ({exc}) and is created again"
+        return f"it could not be looked for ({exc}); {otherwise}"
     if found is None:
-        return "it is created again"
+        return otherwise
     now = backend.now()
     adopted = replace(
         resource,

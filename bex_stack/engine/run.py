@@ -49,7 +49,8 @@ class Run:
         if urns.is_provider_type(resource.type):
             return self.registry
         reference = urns.parse_provider(resource.provider)
-        record = self.snapshot.find(reference.urn)
-        if record is None:
-            raise errors.ProviderError(f"its provider {reference.urn} is not in the state")
-        return self.registry.load(record)
+        for record in self.snapshot.all():
+            # A replaced provider has the URN of its successor, but manages another cluster.
+            if record.urn == reference.urn and record.id == reference.id:
+                return self.registry.load(record)
+        raise errors.ProviderError(f"its provider {resource.provider} is not in the state")

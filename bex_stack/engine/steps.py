@@ -91,7 +91,6 @@ def delete_before_replace(
     if new is not None:
         promised = replace(new, created=old.created, modified=old.modified)
         current.digest.add(decision, pending, promised)
-    current.deleted.add(old.urn)
     with current.snapshot.operation("deleting", old):
         _delete(current, old, None)
         current.snapshot.swap(old, pending)

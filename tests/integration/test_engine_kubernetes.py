@@ -17,6 +17,7 @@ from bex_operator.kube import client as clients
 from bex_operator.kube import errors as kube_errors
 from bex_operator.kube import kinds
 from bex_stack.engine import events
+from tests.support import api_server
 from tests.support.api_server import ApiServer
 from tests.support.engine_project import Project
 
@@ -406,3 +407,27 @@ def test_definition_is_updated_in_place(project: Project, cluster: Cluster) -> N
     assert after["metadata"]["uid"] == uid
     assert "extra" in after["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
     assert project.up().changes == {"same": 2}
+
+
+def test_another_cluster_gets_new_objects_and_the_old_one_loses_them(
+    project: Project, cluster: Cluster
+) -> None:
+    """When the kubeconfig means another cluster, objects move: made there first, deleted here."""
+    program = """
+    provider = k8s.Provider("cluster", kubeconfig={!r})
+    # The second cluster has no garbage collector, which foreground deletes wait for.
+    config_map("moving", {{"a": "1"}}, Opts(provider=provider),
+               annotations={{"pulumi.com/deletionPropagationPolicy": "background"}})
+    """
+    project.up(program.format(str(cluster.kubeconfig)))
+    with api_server.run_api_server() as second:
+        other = Cluster(second.kubeconfig)
+        result = project.up(program.format(str(second.kubeconfig)))
+        moved = other.get(kinds.CONFIG_MAP, "moving")
+        left = cluster.get(kinds.CONFIG_MAP, "moving")
+        project.up(program.format(str(cluster.kubeconfig)))
+
+    assert not result.failed
+    assert result.changes["replace"] == 2
+    assert moved["data"] == {"a": "1"}
+    assert left is None

@@ -125,6 +125,36 @@ def test_deleted_with_skips_the_delete(project):
     assert project.journal[2:] == ["delete a.txt"]
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["delete-first", "create-first"])
+def test_deleted_with_goes_and_comes_back_with_its_host(project, first):
+    """When the host is replaced, what lives in it is made again and never deleted by itself."""
+    program = """
+    host = File("host", folder, "1", file={!r}, delete_first={})
+    File("guest", folder, "2", ResourceOptions(deleted_with=host))
+    """
+    project.up(program.format("one.txt", first))
+    result = project.up(program.format("two.txt", first))
+
+    assert result.changes == {"same": 1, "replace": 2}
+    assert "delete guest.txt" not in project.journal
+    assert project.journal.count("create guest.txt") == 2
+    assert project.files == {"guest.txt": "2", "two.txt": "1"}
+
+
+def test_alias_of_a_component_reaches_its_children(project):
+    """A renamed component with an alias keeps its children."""
+    program = """
+    top = pulumi.ComponentResource("shop:index:Top", {!r}, None, ResourceOptions(
+        aliases=[pulumi.Alias(name="old")]))
+    File("a", folder, "1", ResourceOptions(parent=top))
+    """
+    project.up(program.format("old"))
+    result = project.up(program.format("new"))
+
+    assert result.changes == {"same": 3}
+    assert project.journal == ["create a.txt"]
+
+
 def test_ignore_changes_keeps_the_old_value(project):
     """A change under an ignored path is no change, other changes go through with the old value."""
     program = 'File("a", folder, {text!r}, ResourceOptions(ignore_changes=["text"]), note={note})'
