@@ -18,11 +18,6 @@ class CgroupError(RuntimeError):
     """A control group could not be emptied or removed."""
 
 
-def is_unified() -> bool:
-    """Whether the host has version 2 only."""
-    return (ROOT / "cgroup.controllers").exists()
-
-
 def hierarchies(mounts: Path = Path("/proc/self/mounts")) -> list[Path]:
     """Mount points of all hierarchies; links of the same one (`cpu` to `cpu,cpuacct`) once."""
     found = {}
@@ -71,8 +66,15 @@ def _enable_controllers(path: Path) -> None:
     available = (path / "cgroup.controllers").read_text().split()
     enabled = (path / "cgroup.subtree_control").read_text().split()
     for controller in _CONTROLLERS:
-        if controller in available and controller not in enabled:
+        if controller not in available or controller in enabled:
+            continue
+        try:
             (path / "cgroup.subtree_control").write_text(f"+{controller}")
+        except OSError as exc:
+            raise CgroupError(
+                f"controller {controller!r} cannot be handed to groups below {path}: {exc} "
+                "(inside a container, its processes must first move into a group of their own)"
+            ) from exc
 
 
 def _copy_cpuset(path: Path) -> None:

@@ -138,14 +138,8 @@ def api_server(
         "tls-cert-file": str(keys.api_server.certificate),
         "tls-private-key-file": str(keys.api_server.key),
         "client-ca-file": str(keys.authority.certificate),
-        "kubelet-certificate-authority": str(keys.authority.certificate),
-        "kubelet-client-certificate": str(keys.api_server_to_kubelet.certificate),
-        "kubelet-client-key": str(keys.api_server_to_kubelet.key),
-        # Nobody resolves a machine's name on the host: logs and exec go to its address.
-        "kubelet-preferred-address-types": "InternalIP",
-        "service-account-issuer": f"https://kubernetes.default.svc.{instances.CLUSTER_DOMAIN}",
-        "service-account-key-file": str(keys.service_accounts.certificate),
-        "service-account-signing-key-file": str(keys.service_accounts.key),
+        **_to_kubelets(keys),
+        **_service_accounts(keys),
         "service-cluster-ip-range": str(instances.SERVICE_NETWORK),
         "authorization-mode": "Node,RBAC",
         "authentication-config": str(files.authentication),
@@ -168,6 +162,24 @@ def api_server(
         files.encryption,
     )
     return processes.Process(API_SERVER, _command(program, flags), inputs=inputs, priority=20)
+
+
+def _to_kubelets(keys: identities.ControlPlaneKeys) -> dict[str, str]:
+    return {
+        "kubelet-certificate-authority": str(keys.authority.certificate),
+        "kubelet-client-certificate": str(keys.api_server_to_kubelet.certificate),
+        "kubelet-client-key": str(keys.api_server_to_kubelet.key),
+        # Nobody resolves a machine's name on the host: logs and exec go to its address.
+        "kubelet-preferred-address-types": "InternalIP",
+    }
+
+
+def _service_accounts(keys: identities.ControlPlaneKeys) -> dict[str, str]:
+    return {
+        "service-account-issuer": f"https://kubernetes.default.svc.{instances.CLUSTER_DOMAIN}",
+        "service-account-key-file": str(keys.service_accounts.certificate),
+        "service-account-signing-key-file": str(keys.service_accounts.key),
+    }
 
 
 def controller_manager(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import select
 import shutil
@@ -48,7 +47,7 @@ def ensure(
     Raises: readiness.NotReady, network.NetworkError, supervision.SupervisionError.
     """
     cluster.ensure_host(instance)
-    folder = remember(instance, machine)
+    folder = disk.ensure_dir(instance.machine_dir(machine.name))
     for name in _FOLDERS:
         disk.ensure_dir(folder / name)
     (folder / "kubelet").chmod(0o755)  # pods of other users pass through it
@@ -118,16 +117,6 @@ def remove(instance: instances.Instance, machine: machine_config.Machine) -> Non
         shutil.rmtree(folder)
 
 
-def known(instance: instances.Instance) -> list[machine_config.Machine]:
-    """Machines that were made and not removed, in the order of their slots."""
-    found = []
-    for path in (instance.dir / "machines").glob("*/machine.json"):
-        data = disk.read(path)
-        if data:
-            found.append(machine_config.Machine(**json.loads(data)))
-    return sorted(found, key=lambda machine: machine.slot)
-
-
 def init_pid(instance: instances.Instance, machine: str) -> int | None:
     """Id on the host of the first process of *machine*, as it last wrote it down."""
     text = disk.read(instance.machine_dir(machine) / "run" / "init.pid")
@@ -156,14 +145,6 @@ def _ended(instance: instances.Instance, machine: str) -> Iterator[None]:
         raise orphans.NotEnded(
             f"process {pid}, the first of machine {machine!r}, runs on for {_END_SECONDS:.0f} s"
         )
-
-
-def remember(instance: instances.Instance, machine: machine_config.Machine) -> Path:
-    """Note that *machine* is made, for `known`; return its folder."""
-    folder = disk.ensure_dir(instance.machine_dir(machine.name))
-    record = {"name": machine.name, "slot": machine.slot, "role": machine.role}
-    disk.ensure_file(folder / "machine.json", json.dumps(record) + "\n")
-    return folder
 
 
 def _ensure_files(instance: instances.Instance, machine: machine_config.Machine) -> None:

@@ -177,11 +177,12 @@ class MachineProvider(_Provider):
 
     def remove(self, props: Inputs) -> None:
         """Drain it, stop it, delete its node."""
-        from bex_stack.embedded import drain, machines, simulated
+        from bex_stack.embedded import drain, machines
 
         instance, machine = _instance(props), _machine(props)
         drain.drain_machine(instance, machine.name, tell=_tell)
-        (simulated if instance.kind == "simulated" else machines).remove(instance, machine)
+        if instance.kind == "real":
+            machines.remove(instance, machine)
         drain.forget_machine(instance, machine.name, tell=_tell)
 
 

@@ -7,7 +7,6 @@ is the real one. One process plays all machines; a machine is a Node object with
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,6 @@ def ensure(instance: instances.Instance, machine: machine_config.Machine) -> Non
 
     Raises: readiness.NotReady.
     """
-    machines.remember(instance, machine)
     ensure_nodes(instance, [machine])
 
 
@@ -93,13 +91,6 @@ def ensure_nodes(instance: instances.Instance, wanted: Iterable[machine_config.M
 def is_settled(instance: instances.Instance, machine: machine_config.Machine) -> bool:
     """Whether the node of *machine* is Ready."""
     return machines.is_node_ready(instance, machine.name)
-
-
-def remove(instance: instances.Instance, machine: machine_config.Machine) -> None:
-    """Remove what is on disk of *machine*; its node is not touched."""
-    folder = instance.machine_dir(machine.name)
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def render_node(instance: instances.Instance, machine: machine_config.Machine) -> dict[str, Any]:

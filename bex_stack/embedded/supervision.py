@@ -123,15 +123,6 @@ def stop(instance: instances.Instance, names: Iterable[str]) -> None:
         _stop(server, list(names))
 
 
-def restart(instance: instances.Instance, names: Iterable[str]) -> None:
-    """Stop these processes, then start them, in the order given."""
-    names = list(names)
-    stop(instance, names)
-    with _server(instance) as server:
-        for name in names:
-            _call(server.supervisor.startProcess, name, False, ignore=(_ALREADY_STARTED,))
-
-
 def states(instance: instances.Instance) -> dict[str, processes.State]:
     """State of every process supervisord keeps; empty when it does not run."""
     try:
