@@ -153,7 +153,9 @@ def back_up(files: StackFiles) -> None:
     if not files.state.exists():
         return
     files.backups.mkdir(parents=True, exist_ok=True, mode=0o700)
-    shutil.copyfile(files.state, files.backups / f"{files.stack}.{time.time_ns()}.json")
+    copy = files.backups / f"{files.stack}.{time.time_ns()}.json"
+    copy.touch(mode=0o600)
+    shutil.copyfile(files.state, copy)
     for old in sorted(files.backups.glob("*.json"))[:-MAX_BACKUPS]:
         old.unlink(missing_ok=True)
 

@@ -19,7 +19,8 @@ class Reporter:
 
     def __init__(self, listener: events.Listener | None) -> None:
         self._listener = listener or (lambda _: None)
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler reports, too, perhaps in the middle of another report.
+        self._lock = threading.RLock()
         self._counts: Counter[str] = Counter()
         self._failures: list[events.Failure] = []
         self.diagnostics: list[events.Diagnostic] = []

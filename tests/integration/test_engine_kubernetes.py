@@ -431,3 +431,15 @@ def test_another_cluster_gets_new_objects_and_the_old_one_loses_them(
     assert result.changes["replace"] == 2
     assert moved["data"] == {"a": "1"}
     assert left is None
+
+
+def test_update_of_a_lost_object_says_what_to_do(project: Project, cluster: Cluster) -> None:
+    """An object deleted by hand is not silently made again by an update; a refresh helps."""
+    project.up(MUTABLE + 'config_map("a", {"one": "1"}, mutable)')
+    cluster.call(lambda client: client.delete(kinds.CONFIG_MAP, "a", "default"))
+    changed = MUTABLE + 'config_map("a", {"one": "2"}, mutable)'
+    failed = project.up(changed)
+    project.engine().refresh()
+
+    assert "refresh the stack" in failed.failures[0].message
+    assert project.up(changed).changes == {"same": 2, "create": 1}

@@ -125,7 +125,12 @@ class KubernetesProvider:
             )
             return await self._wait(client, kind, made, target, new, subject)
 
-        return self._result(target, new, self._call(update))
+        try:
+            return self._result(target, new, self._call(update))
+        except _Gone as exc:
+            raise errors.ProviderError(
+                f"{exc}; it was deleted outside: refresh the stack, then bring it up again"
+            ) from exc
 
     def delete(
         self,
