@@ -80,7 +80,7 @@ GIT_FIELDS = (
 Tier = Literal["free", "starter", "standard", "pro", "pro-plus", "pro-max", "pro-ultra"]
 
 
-class SecretKey(rules.Model):
+class SecretKey(rules.Spec):
     """One key of a Secret in the App's namespace."""
 
     name: ObjectName
@@ -89,14 +89,14 @@ class SecretKey(rules.Model):
     """Key in the Secret."""
 
 
-class EnvSource(rules.Model):
+class EnvSource(rules.Spec):
     """Where an environment variable's value comes from."""
 
     secret_key_ref: Annotated[SecretKey, Field(strict=False)]
     """A key of a Secret."""
 
 
-class EnvVar(rules.Model):
+class EnvVar(rules.Spec):
     """One environment variable: a literal or a reference."""
 
     RULES: ClassVar[tuple[rules.Rule, ...]] = (
@@ -115,7 +115,7 @@ class EnvVar(rules.Model):
     """A reference to the value."""
 
 
-class Amounts(rules.Model):
+class Amounts(rules.Spec):
     """Amounts of CPU and memory."""
 
     cpu: Cpu | None = None
@@ -124,7 +124,7 @@ class Amounts(rules.Model):
     """Memory, like 512Mi."""
 
 
-class Resources(rules.Model):
+class Resources(rules.Spec):
     """What one replica is promised and may use at most."""
 
     RULES: ClassVar[tuple[rules.Rule, ...]] = (
@@ -158,7 +158,7 @@ def _at_most(resources: Any, field: str, read: Any) -> bool:
     return request is None or limit is None or read(request) <= read(limit)
 
 
-class AppSpec(rules.Model):
+class AppSpec(rules.Spec):
     """What an App should be. Exactly one of image and repo says what to run."""
 
     RULES: ClassVar[tuple[rules.Rule, ...]] = (

@@ -91,7 +91,7 @@ class Unique:
 
 
 class Model(pydantic.BaseModel):
-    """What every part of an App has in common: closed, frozen, camelCase outside."""
+    """What every part of an App has in common: closed, frozen, strict, camelCase outside."""
 
     model_config = pydantic.ConfigDict(
         extra="forbid",
@@ -102,6 +102,10 @@ class Model(pydantic.BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
     )
+
+
+class Spec(Model):
+    """A part that people write: obeys rules between its fields, and helps with misspelt ones."""
 
     RULES: ClassVar[tuple[Rule, ...]] = ()
 

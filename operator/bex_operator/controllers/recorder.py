@@ -13,6 +13,7 @@ from bex_operator.kube import client, errors
 from bex_operator.plan import news
 
 PENDING_LIMIT = 100
+DRAIN_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -34,8 +35,13 @@ class Recorder:
         task.add_done_callback(self._pending.discard)
 
     async def drain(self) -> None:
-        """Wait for what is under way; every request has its own timeout."""
-        await asyncio.gather(*self._pending, return_exceptions=True)
+        """Wait a moment for what is under way, and give up the rest."""
+        if not self._pending:
+            return
+        _, late = await asyncio.wait(self._pending, timeout=DRAIN_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _write(self, event: dict[str, Any]) -> None:
         try:
