@@ -1,7 +1,13 @@
 """An embedded instance from nothing to nothing: made, rebooted, half made, removed."""
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +126,32 @@ def test_a_half_made_instance_is_finished_or_removed(home: Path) -> None:
     assert "node-role.kubernetes.io/worker" in ready
     assert teardown.leftovers(made.instance) == []
     assert left_by(home, before) == []
+
+
+@pytest.mark.parametrize("seconds", [0.6, 2.5, 4.5])
+def test_a_killed_up_is_finished_by_the_next(home: Path, seconds: float) -> None:
+    """kill -9 in the middle of it: the next one settles, and nothing runs twice."""
+    made = support.make_embedded(NAME, OCTET, home)
+    stack = [(type(provider).__name__, inputs) for provider, inputs in resources(made)]
+    up = subprocess.Popen([sys.executable, "-c", _UP, json.dumps(stack)], start_new_session=True)
+    time.sleep(seconds)
+    os.killpg(up.pid, signal.SIGKILL)
+    up.wait()
+    for provider, inputs in resources(made):
+        outs = provider.create(inputs).outs
+        assert not provider.diff("id", outs, inputs).changes
+    programs = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in orphans.find(NAME)]
+    wanted = ["etcd", "kubelet", "containerd", "kube-scheduler", "registry", "pause", "sleep"]
+
+    assert [programs.count(name) for name in wanted] == [1] * len(wanted)
+
+
+_UP = """
+import json, sys
+from bex_stack.embedded import providers
+for name, inputs in json.loads(sys.argv[1]):
+    getattr(providers, name)().create(inputs)
+"""
 
 
 def answers(made: support.Embedded, namespace: str) -> bool:
