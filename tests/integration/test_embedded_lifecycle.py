@@ -141,7 +141,7 @@ def test_a_killed_up_is_finished_by_the_next(home: Path, seconds: float) -> None
         outs = provider.create(inputs).outs
         assert not provider.diff("id", outs, inputs).changes
     programs = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in orphans.find(NAME)]
-    wanted = ["etcd", "kubelet", "containerd", "kube-scheduler", "registry", "pause", "sleep"]
+    wanted = ["etcd", "kubelet", "containerd", "kube-scheduler", "registry", "pause"]
 
     assert [programs.count(name) for name in wanted] == [1] * len(wanted)
 
