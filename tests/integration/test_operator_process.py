@@ -201,6 +201,17 @@ async def test_killed_leader_is_replaced_when_its_lease_ends(
     assert lease["spec"]["leaseTransitions"] == 1
 
 
+async def test_restarted_leader_of_the_same_name_leads_at_once(start: Start) -> None:
+    """A supervised process need not wait for the end of its own lease."""
+    first = start("--leader-elect", "--identity", "host")
+    await until(first.leads, "the first leads", 20)
+    first.end(signal.SIGKILL)
+
+    second = start("--leader-elect", "--identity", "host")
+
+    await until(second.leads, "it leads again", 10)
+
+
 async def test_stolen_lease_ends_the_process(
     kube: client.Client, namespace: str, start: Start
 ) -> None:

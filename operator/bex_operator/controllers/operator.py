@@ -72,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how an App's address is written, like http://{host}:8080",
     )
     parser.add_argument("--leader-elect", action="store_true")
+    parser.add_argument(
+        "--identity",
+        default=env.get("BEX_IDENTITY", ""),
+        help="name in the lease; one that a restart keeps leads again at once",
+    )
     parser.add_argument("--lease-namespace", default=env.get("BEX_LEASE_NAMESPACE", "bex-system"))
 
 
@@ -86,7 +91,7 @@ async def run(args: argparse.Namespace) -> None:
         public_url=args.public_url,
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,
-        identity=f"{socket.gethostname()}-{os.getpid()}",
+        identity=args.identity or f"{socket.gethostname()}-{os.getpid()}",
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

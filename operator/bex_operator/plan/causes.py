@@ -14,6 +14,8 @@ from bex_operator.plan import pods as pods_plan
 
 SLOW_START_SECONDS = 20
 """A start that takes longer is worth a word about its probe."""
+SHORT_LIFE_SECONDS = 120
+"""Whoever ends again and again within this time will not recover by itself."""
 LAST_LINES = 3
 LINE_LIMIT = 160
 
@@ -115,6 +117,10 @@ def _crash(wanted: app.App, pod: pods_plan.Pod) -> Iterator[Cause]:
     if pod.last_exit is None:
         return
     end = pod.last_exit
+    if end.reason == "Unknown":
+        # What the kubelet says of containers that it finds dead after its machine was.
+        yield Cause("Restarting", "the app ended with its machine and is started again", False)
+        return
     if end.reason == "OOMKilled":
         message = "the app used more memory than it may; choose a larger tier or resources"
     elif end.code in {126, 127, 128} or end.reason == "StartError":
@@ -130,7 +136,7 @@ def _crash(wanted: app.App, pod: pods_plan.Pod) -> Iterator[Cause]:
     yield Cause(
         "CrashLoopBackOff",
         f"{message}. Its last lines: {lines}" if lines else message,
-        pod.restarts >= 2,
+        pod.restarts >= 2 and end.lasted_seconds < SHORT_LIFE_SECONDS,
     )
 
 

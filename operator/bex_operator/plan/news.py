@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from bex_operator.api import conditions, status
 
-_CALM = frozenset({"Deployed", "RolloutProgressing", "Scaling", "Suspended", "ScaledToZero"})
+_CALM = frozenset(
+    {"Deployed", "Restarting", "RolloutProgressing", "Scaling", "Suspended", "ScaledToZero"}
+)
 _NOTE_LIMIT = 1000  # the API allows 1 KiB
 
 

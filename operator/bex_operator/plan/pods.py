@@ -16,6 +16,8 @@ class Exit:
     reason: str
     message: str
     """Its last lines, if it failed."""
+    lasted_seconds: float
+    """How long it had run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,20 @@ def _last_exit(container: Mapping[str, Any]) -> Exit | None:
         end = container.get(state, {}).get("terminated")
         if end:
             return Exit(
-                int(end.get("exitCode") or 0), end.get("reason") or "", end.get("message") or ""
+                int(end.get("exitCode") or 0),
+                end.get("reason") or "",
+                end.get("message") or "",
+                _seconds_between(end.get("startedAt"), end.get("finishedAt")),
             )
     return None
+
+
+def _seconds_between(start: str | None, end: str | None) -> float:
+    """0 where the kubelet does not know."""
+    if not start or not end:
+        return 0.0
+    read = datetime.datetime.fromisoformat
+    return (read(end) - read(start)).total_seconds()
 
 
 def _running_since(container: Mapping[str, Any]) -> datetime.datetime | None:

@@ -120,6 +120,29 @@ def test_first_restart_is_not_yet_a_loop() -> None:
     assert not found.broken
 
 
+def test_app_that_ran_for_long_is_not_hopeless() -> None:
+    """It may have been restarted often, over months."""
+    end = {
+        "exitCode": 1,
+        "startedAt": "2026-01-31T10:00:00Z",
+        "finishedAt": "2026-01-31T11:59:00Z",
+    }
+    pod = make_pod({"terminated": end}, restarts=9)
+
+    found = causes.first(APP, None, [pod], now=NOW)
+
+    assert found is not None
+    assert not found.broken
+
+
+def test_app_that_died_with_its_machine_is_not_blamed() -> None:
+    """The kubelet found it dead and does not know why."""
+    found = causes.first(APP, None, [ended(255, "Unknown")], now=NOW)
+
+    assert found is not None
+    assert (found.reason, found.broken) == ("Restarting", False)
+
+
 def test_earlier_cause_of_any_pod_comes_first() -> None:
     """An image that cannot be pulled explains more than a slow start."""
     found = causes.first(APP, None, [running(60), CASES["absent"][0]], now=NOW)

@@ -33,7 +33,7 @@ def pod(revision: str = "rev-2", *, ready: bool = True, **fields: Any) -> pods.P
     return pods.Pod(**{**given, **fields})
 
 
-CRASHING = pod(ready=False, restarts=5, last_exit=pods.Exit(1, "Error", "boom"))
+CRASHING = pod(ready=False, restarts=5, last_exit=pods.Exit(1, "Error", "boom", 2.0))
 
 
 def deployment(*, updated: int = 9, late: bool = False) -> dict[str, Any]:
