@@ -45,7 +45,8 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
 def preview(target: targets.Target, console: consoles.Console) -> events.Result:
     """Show what `up` would do."""
     view = rendering.RunView(console, is_preview=True)
-    with view.shown():
+    # What the program itself prints is for people, too: with --json it must not mix with JSON.
+    with view.shown(), contextlib.redirect_stdout(console.file):
         result = _engine(target, view.listen).preview()
     _report(result, console)
     return result

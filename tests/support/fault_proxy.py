@@ -74,9 +74,7 @@ class FaultProxy:
             body = await answer.read()
             if fault is not None:
                 return self._break(request, fault)
-            return web.Response(
-                status=answer.status, body=body, content_type=answer.content_type
-            )
+            return web.Response(status=answer.status, body=body, content_type=answer.content_type)
 
     def _break(self, request: web.Request, fault: Fault) -> web.Response:
         if fault.status == 0:
