@@ -43,12 +43,11 @@ async def observe(target: targets.Target) -> list[Row]:
             found = await client.list(kinds.APP, api.NAMESPACE)
         except (kube_errors.NotFound, kube_errors.Unreachable):
             return []
-    port = target.settings.edge_http_port
-    return [row(item, port) for item in found.items]
+    return [row(item) for item in found.items]
 
 
-def row(app: Mapping[str, Any], edge_http_port: int) -> Row:
-    """Turn an App object into a row; hosts get the port where this stack's edge listens."""
+def row(app: Mapping[str, Any]) -> Row:
+    """Turn an App object into a row."""
     status = app.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions", [])}
     ready = conditions.get("Ready", {})
@@ -58,7 +57,7 @@ def row(app: Mapping[str, Any], edge_http_port: int) -> Row:
         phase=status.get("phase", "Pending"),
         revision=status.get("activeRevision", "-"),
         ready=f"{status.get('readyReplicas', 0)}/{wanted}",
-        url=_at_edge(app, status.get("url", "-"), edge_http_port),
+        url=status.get("url", "-"),
         message="" if ready.get("status") == "True" else ready.get("message", ""),
     )
 
@@ -77,8 +76,3 @@ def render(rows: list[Row]) -> consoles.Group:
         drawn.add_row(each.name, phase, each.revision, each.ready, each.url)
     troubles = [f"{each.name}: {markup.escape(each.message)}" for each in rows if each.message]
     return consoles.Group(*troubles, drawn)
-
-
-def _at_edge(app: Mapping[str, Any], url: str, port: int) -> str:
-    host = app["spec"].get("host") or next(iter(app["spec"].get("hosts", [])), "")
-    return f"http://{host}:{port}" if host else url

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
             console.print("nothing to do")
         elif not ask("Do this?"):
             raise errors.StackError("not confirmed; nothing was changed")
-    with view.shown():
+    with view.shown(), _substrate_heard(view.listen):
         result = engine.up()
     _report(result, console)
     asyncio.run(answering.wait(target, console))
@@ -60,7 +61,7 @@ def destroy(
     engine = _engine(target, view.listen)
     if not assume_yes and not ask(f"Destroy everything of stack {target.stack!r}?"):
         raise errors.StackError("not confirmed; nothing was changed")
-    with view.shown():
+    with view.shown(), _substrate_heard(view.listen):
         result = engine.destroy()
     _report(result, console)
     teardown.destroy(target.instance)  # also what no state knows of: an interrupted first up
@@ -117,6 +118,25 @@ def _forget_backend(backend: Path) -> None:
     for folder in (backend.parent / "instances", backend.parent):
         with contextlib.suppress(OSError):  # not empty: something else of the user's is there
             folder.rmdir()
+
+
+@contextlib.contextmanager
+def _substrate_heard(listen: Callable[[events.Event], None]) -> Iterator[None]:
+    """Show what the machines' drains say: they run inside providers and can only log."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            listen(events.Diagnostic(record.levelname.lower(), record.getMessage()))
+
+    logger, handler = logging.getLogger("bex.embedded"), Handler()
+    earlier = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(earlier)
 
 
 def _engine(target: targets.Target, listen: Callable[[events.Event], None]) -> engines.Engine:

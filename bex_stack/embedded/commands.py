@@ -38,6 +38,9 @@ def operator(instance: instances.Instance) -> Command:
         "kubeconfig": instance.kubeconfig_of(OPERATOR_USER),
         "health-address": address,
         "health-port": port,
+        "public-url": f"http://{{host}}:{instance.edge_http_port}",
+        # One operator per instance: a name of its own lets it lead again at once after a crash.
+        "identity": instance.name,
     }
     return Command(
         "operator",

@@ -24,6 +24,8 @@ COMMAND_PACKAGES = {
     "nsenter": "util-linux",
     "unshare": "util-linux",
     "setpriv": "util-linux",
+    "flock": "util-linux",
+    "pivot_root": "util-linux",
 }
 """System tools real machines need, and the Debian package that holds each."""
 

@@ -18,11 +18,11 @@ def test_running_app_shows_revision_ready_pods_and_url() -> None:
         "phase": "Running",
         "activeRevision": "rev-1",
         "readyReplicas": 2,
-        "url": "https://hello.localhost",
+        "url": "http://hello.localhost:8080",
         "conditions": [{"type": "Ready", "status": "True", "message": "2/2 replicas ready"}],
     }
 
-    row = app_table.row(app(status=status), 8080)
+    row = app_table.row(app(status=status))
 
     assert row == app_table.Row(
         "hello", "Running", "rev-1", "2/2", "http://hello.localhost:8080", ""
@@ -36,7 +36,7 @@ def test_app_in_trouble_shows_what_is_in_the_way() -> None:
         "conditions": [{"type": "Ready", "status": "False", "message": "m"}],
     }
 
-    assert app_table.row(app(status=status), 8080).message == "m"
+    assert app_table.row(app(status=status)).message == "m"
 
 
 def test_table_is_cut_by_columns() -> None:

@@ -175,7 +175,7 @@ def _api_server_command(binary: Path, directory: Path, port: int, etcd_port: int
         f"--service-account-key-file={directory}/accounts.key",
         f"--service-account-signing-key-file={directory}/accounts.key",
         "--service-account-issuer=https://kubernetes.default.svc",
-        "--service-cluster-ip-range=10.96.0.0/24",
+        "--service-cluster-ip-range=10.96.0.0/16",
         "--authorization-mode=AlwaysAllow",
         "--disable-admission-plugins=ServiceAccount",
         "--allow-privileged",
