@@ -16,7 +16,7 @@ Role = Literal["control-plane", "worker"]
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10.2"
 MACHINE_BIN, KUBERNETES_BIN = "/opt/bex/machine", "/opt/bex/kubernetes"
-_CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 _MIRRORED = {
     "docker.io": "https://registry-1.docker.io",
     "ghcr.io": "https://ghcr.io",
@@ -132,7 +132,7 @@ def _kubelet(instance: instances.Instance, machine: Machine) -> dict[str, Any]:
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": "/etc/kubernetes/kubelet.crt",
         "tlsPrivateKeyFile": "/etc/kubernetes/kubelet.key",
-        "containerRuntimeEndpoint": f"unix://{_CONTAINERD_SOCKET}",
+        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "clusterDNS": [instances.DNS_SERVICE_ADDRESS],
         "clusterDomain": instances.CLUSTER_DOMAIN,
         "resolvConf": "/etc/resolv.conf",

@@ -56,6 +56,7 @@ def render(
                 keys / name
                 for name in ("kubelet.yaml", "kubelet.kubeconfig", "kubelet.crt", "ca.crt")
             ),
+            needs=machine_config.CONTAINERD_SOCKET,
         ),
         _inside(
             instance,
@@ -94,12 +95,14 @@ def _inside(
     command: tuple[str, ...],
     *,
     inputs: tuple[Path, ...],
+    needs: str = "",
 ) -> processes.Process:
     folder = instance.machine_dir(machine.name)
     netns = network.netns_file(instance, machine.name)
     return processes.Process(
         f"{machine.name}-{Path(command[0]).name}",
         ("/bin/sh", str(_ENTER), str(folder), str(netns), *command),
+        environment={"BEX_NEEDS": needs} if needs else {},
         inputs=(_ENTER, *inputs),
         priority=110,
     )
