@@ -1,4 +1,4 @@
-"""Names, addresses and places of the cluster that is made by hand. Chosen to clash with no other."""
+"""Names, addresses and places of the cluster made by hand; they clash with no other."""
 
 from __future__ import annotations
 

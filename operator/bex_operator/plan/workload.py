@@ -16,7 +16,10 @@ DRAIN_SECONDS = 10
 PROBE_SECONDS = 10
 PROBE_TIMEOUT_SECONDS = 5
 LIVENESS_FAILURES = 6
-READINESS_FAILURES = 3
+READINESS_SECONDS = 2
+"""A kubelet that has just started lets each probe wait for a random part of its period: with ten
+seconds the pods of a new machine, or of one that comes back, serve up to ten seconds late."""
+READINESS_FAILURES = 15
 OLD_REPLICA_SETS = 3
 
 RESERVED_ENV = frozenset({"PORT", "BEX_REVISION"})
@@ -161,7 +164,8 @@ def _probes(wanted: app.App) -> dict[str, Manifest]:
     return {
         # Asked every second, so that an App that starts in half a second serves in one, not ten.
         "startupProbe": probe | {"periodSeconds": 1, "failureThreshold": ROLLOUT_SECONDS},
-        "readinessProbe": regular | {"failureThreshold": READINESS_FAILURES},
+        "readinessProbe": probe
+        | {"periodSeconds": READINESS_SECONDS, "failureThreshold": READINESS_FAILURES},
         "livenessProbe": regular | {"failureThreshold": LIVENESS_FAILURES},
     }
 

@@ -73,7 +73,7 @@ def test_deployment_of_a_plain_app() -> None:
                             "capabilities": {"drop": ["ALL"]},
                         },
                         "startupProbe": probe | {"periodSeconds": 1, "failureThreshold": 900},
-                        "readinessProbe": probe | {"periodSeconds": 10, "failureThreshold": 3},
+                        "readinessProbe": probe | {"periodSeconds": 2, "failureThreshold": 15},
                         "livenessProbe": probe | {"periodSeconds": 10, "failureThreshold": 6},
                     }
                 ],
