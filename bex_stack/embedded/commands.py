@@ -1,10 +1,13 @@
 """The platform's processes beside the cluster: operator, edge and the edge's feeder."""
 
+import functools
+import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import bex_operator
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import toolchain
 
@@ -24,6 +27,7 @@ class Command:
     """How it is asked whether it is ready: `{"http": URL}` or `{"unix_http": SOCKET}`."""
     user: str | None = None
     """The Kubernetes user whose kubeconfig the process gets; None for one that needs none."""
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def processes(instance: instances.Instance) -> tuple[Command, ...]:
@@ -32,7 +36,7 @@ def processes(instance: instances.Instance) -> tuple[Command, ...]:
 
 
 def operator(instance: instances.Instance) -> Command:
-    """The operator, from source: the dev loop is an edit and a restart."""
+    """The operator, from source: the dev loop is an edit and `bex up`."""
     address, port = instance.bind_address, OPERATOR_HEALTH_PORT
     options = {
         "kubeconfig": instance.kubeconfig_of(OPERATOR_USER),
@@ -47,6 +51,7 @@ def operator(instance: instances.Instance) -> Command:
         (*_bex_operator("operator", options), "--leader-elect"),
         {"http": f"http://{address}:{port}/healthz"},
         OPERATOR_USER,
+        _source(),
     )
 
 
@@ -67,7 +72,8 @@ def feeder(instance: instances.Instance) -> Command:
         **_edge_options(instance),
     }
     command = _bex_operator("edge", options)
-    return Command("edge", command, {"http": f"http://{address}:{port}/healthz"}, EDGE_USER)
+    ready = {"http": f"http://{address}:{port}/healthz"}
+    return Command("edge", command, ready, EDGE_USER, _source())
 
 
 def _edge_options(instance: instances.Instance) -> dict[str, object]:
@@ -82,6 +88,22 @@ def _edge_options(instance: instances.Instance) -> dict[str, object]:
 
 def _admin_socket(instance: instances.Instance) -> Path:
     return instance.run_dir / "caddy.sock"
+
+
+@functools.cache
+def _source() -> Mapping[str, str]:
+    """Stands for the modules a process is started from: when they change, it is started anew.
+
+    An operator that is older than the CRD refuses Apps for fields it does not know. Caddy needs no
+    restart: its launcher only renders the configuration.
+    """
+    folder = Path(bex_operator.__file__).parent
+    digest = hashlib.sha256()
+    for module in sorted(folder.rglob("*.py")):
+        content = module.read_bytes()
+        digest.update(f"{module.relative_to(folder)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return {"BEX_SOURCE": digest.hexdigest()[:16]}
 
 
 def _bex_operator(entry: str, options: Mapping[str, object]) -> tuple[str, ...]:

@@ -114,6 +114,7 @@ class EmbeddedProcesses(pulumi.ComponentResource):
                 args.instance.to_inputs(),
                 process=process.name,
                 command=list(process.command),
+                env=dict(process.env),
                 user=process.user,
                 ready=dict(process.ready),
                 opts=pulumi.ResourceOptions(parent=self),

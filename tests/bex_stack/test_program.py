@@ -72,6 +72,16 @@ def test_apps_come_after_machines_images_and_operator(steps: list[dict[str, Any]
     assert all(order.index(name) < order.index("hello") for name in before)
 
 
+@pytest.mark.parametrize("process", ["platform-operator", "platform-edge"])
+def test_processes_run_from_source_change_with_it(
+    steps: list[dict[str, Any]], process: str
+) -> None:
+    """The digest of the modules is an input: an up after an edit starts them anew."""
+    inputs = state_of(steps, process)["inputs"]
+
+    assert len(inputs["env"]["BEX_SOURCE"]) == 16
+
+
 def test_everything_in_the_cluster_goes_with_it(steps: list[dict[str, Any]]) -> None:
     """Destroy stops the cluster instead of emptying it first."""
     kept = [
