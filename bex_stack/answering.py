@@ -9,6 +9,7 @@ from rich import markup
 
 from bex_operator import api
 from bex_stack import app_table, errors, targets
+from bex_stack.embedded import commands
 
 TIMEOUT_SECONDS = 180.0
 POLL_SECONDS = 0.25
@@ -57,14 +58,14 @@ def _problem_of(app: api.App, row: app_table.Row | None) -> str:
 
 
 async def _silence_of(app: api.App, target: targets.Target, session: aiohttp.ClientSession) -> str:
-    hosts = api.hosts_of(app)
-    if not hosts:
+    host = api.main_host_of(app, commands.BASE_DOMAIN)
+    if host is None:
         return ""
     url = f"http://127.0.0.1:{target.settings.edge_http_port}{app.health_check_path or '/'}"
     try:
-        async with session.get(url, headers={"Host": hosts[0]}, allow_redirects=False) as answer:
+        async with session.get(url, headers={"Host": host}, allow_redirects=False) as answer:
             if answer.status in NOT_ANSWERING:
-                return f"App {app.name}: the edge answers {answer.status} for {hosts[0]}"
+                return f"App {app.name}: the edge answers {answer.status} for {host}"
     except (aiohttp.ClientError, TimeoutError) as failed:
-        return f"App {app.name}: {hosts[0]} does not answer: {type(failed).__name__}"
+        return f"App {app.name}: {host} does not answer: {type(failed).__name__}"
     return ""

@@ -13,6 +13,8 @@ from bex_stack.embedded import toolchain
 
 OPERATOR_USER = "bex-operator"
 EDGE_USER = "bex-edge"
+BASE_DOMAIN = "localhost"
+"""Names under it lead to this host without any DNS."""
 OPERATOR_HEALTH_PORT = 8081
 FEEDER_HEALTH_PORT = 8082
 
@@ -43,6 +45,7 @@ def operator(instance: instances.Instance) -> Command:
         "health-address": address,
         "health-port": port,
         "public-url": f"http://{{host}}:{instance.edge_http_port}",
+        "base-domain": BASE_DOMAIN,
         # One operator per instance: a name of its own lets it lead again at once after a crash.
         "identity": instance.name,
     }

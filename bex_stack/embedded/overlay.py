@@ -17,9 +17,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def url(instance: instances.Instance, app: api.App) -> str:
     """Say where *app* answers: at the edge, or inside the cluster if it has no host."""
-    hosts = api.hosts_of(app)
-    if hosts:
-        return f"http://{hosts[0]}:{instance.edge_http_port}"
+    host = api.main_host_of(app, commands.BASE_DOMAIN)
+    if host is not None:
+        return f"http://{host}:{instance.edge_http_port}"
     return f"http://{app.name}.{api.NAMESPACE}.svc:{app.port}"
 
 

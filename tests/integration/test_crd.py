@@ -49,10 +49,16 @@ HOST = texts(
     "xn--bcher-kva.example",
     f"{'a' * 63}.b",
     "1.2.3.x4",
+    "*.a.b",
+    "*.A.b.",
     bad=(
         "localhost",
         "1.2.3.4",
-        "*.a.b",
+        "*.b",
+        "*",
+        "a.*.b",
+        "*.*.a.b",
+        "*a.b.c",
         "a..b",
         f"{'a' * 64}.b",
         "bücher.de",
@@ -137,6 +143,7 @@ SPEC = some(
     resources=some(requests=AMOUNTS, limits=AMOUNTS),
     host=HOST,
     hosts=st.lists(odd(HOST), max_size=3),
+    expose=st.booleans(),
     suspended=st.booleans(),
     restartedAt=texts(
         "2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+01:00", bad=("now", "", "2026-01-31")
@@ -215,6 +222,8 @@ RULES = (
     ({"branch": "main"}, "branch, rootDir, dockerfilePath, dockerContext, builder and cloneSecret"),
     ({"tier": "free", "resources": {}}, "tier and resources exclude each other"),
     ({"host": "localhost"}, "must be a full host name of at least two labels"),
+    ({"hosts": ["*.b"]}, "must be a full host name of at least two labels"),
+    ({"host": "b\u00fccher.example"}, "international names in punycode"),
     ({"image": "Not An Image"}, "must be an image reference"),
     ({"port": 0}, "should be greater than or equal to 1"),
     ({"replicas": 101}, "should be less than or equal to 100"),
@@ -222,7 +231,9 @@ RULES = (
 )
 
 
-@pytest.mark.parametrize(("spec", "words"), RULES, ids=[next(iter(rule[0])) for rule in RULES])
+@pytest.mark.parametrize(
+    ("spec", "words"), RULES, ids=[f"{next(iter(r[0]))}-{n}" for n, r in enumerate(RULES)]
+)
 async def test_both_refuse_with_the_same_words(
     kube: client.Client, spec: dict[str, Any], words: str
 ) -> None:
@@ -289,6 +300,7 @@ async def test_defaults_are_the_models(kube: client.Client, namespace: str) -> N
         "image": "example.com/web:1",
         "port": 3000,
         "replicas": 1,
+        "expose": False,
         "suspended": False,
         "maxShutdownDelaySeconds": 30,
     }

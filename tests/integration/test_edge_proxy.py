@@ -59,6 +59,22 @@ async def test_host_is_compared_without_case_port_and_root_dot(
     assert statuses == [200, 200, 200]
 
 
+async def test_wildcard_answers_for_one_label_without_a_host_of_its_own(
+    proxy: Proxy, pods: tuple[Pod, Pod]
+) -> None:
+    """The exact host goes first; neither the parent nor two labels are covered."""
+    everything = edge.Host("*.a.localhost", (edge.Path("/", False, "b:80"),))
+    own = edge.Host("own.a.localhost", (edge.Path("/", False, "a:80"),))
+    pools = {"a:80": [pods[0].endpoint], "b:80": [pods[1].endpoint]}
+    await proxy.serve(own, everything, pools=pools)
+
+    hosts = ["own.a.localhost", "Any.a.localhost.", "a.localhost", "x.own.a.localhost"]
+    answers = [(await proxy.get(host))[:2] for host in hosts]
+
+    assert answers[:2] == [(200, "one"), (200, "two")]
+    assert [status for status, _ in answers[2:]] == [404, 404]
+
+
 async def test_unknown_host_gets_a_page_that_names_it(proxy: Proxy) -> None:
     """A host without a route is a plain 404."""
     await proxy.serve(HELLO, pools={POOL: []})

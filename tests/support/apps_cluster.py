@@ -19,7 +19,7 @@ from bex_operator import api
 from bex_operator.api import names
 from bex_operator.controllers import app, metrics, recorder, views
 from bex_operator.kube import client, errors, kinds
-from bex_operator.plan import reports
+from bex_operator.plan import claims, reports
 from tests.support.api_server import ApiServer
 
 Object = dict[str, Any]
@@ -251,12 +251,15 @@ async def bench(kube: client.Client, namespace: str) -> AsyncIterator[Bench]:
 
 @contextlib.asynccontextmanager
 async def make_bench(
-    kube: client.Client, namespace: str, watched: str | None
+    kube: client.Client, namespace: str, watched: str | None, **policy_fields: Any
 ) -> AsyncIterator[Bench]:
-    """Make a bench that watches one namespace, or all."""
-    seen, counted = views.make(kube, watched), metrics.Metrics()
+    """Make a bench that watches one namespace, or all; it obeys a Policy with these fields."""
+    platform = policy_fields.get("platform") or claims.Platform()
+    base_domain = platform.base_domain
+    seen, counted = views.make(kube, watched, base_domain=base_domain), metrics.Metrics()
     told = recorder.Recorder(kube, "test")
-    policy = app.Policy(reports.Addresses("http://{host}:8080"), lambda _: True)
+    addresses = reports.Addresses("http://{host}:8080", base_domain)
+    policy = app.Policy(addresses, **{"manages": lambda _: True, **policy_fields})
     controller = app.Controller(kube, seen, policy, counted, told)
     tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
     try:

@@ -45,7 +45,7 @@ _PATH = rules.Pattern(
 )
 _HOST = rules.Pattern(
     hosts.HOST_REGEX,
-    "must be a full host name of at least two labels, like app.example.com;"
+    "must be a full host name of at least two labels, like app.example.com or *.example.com;"
     " international names in punycode (xn--…)",
 )
 _ENV_NAME = rules.Pattern(
@@ -224,9 +224,12 @@ class AppSpec(rules.Spec):
     resources: Annotated[Resources, Field(strict=False)] | None = None
     """CPU and memory of a replica, instead of a tier."""
     host: Host | None = None
-    """The main host name, the one of the App's URL. Whoever claims a host first keeps it."""
+    """The main host name, the one of the App's URL. Whoever claims a host first keeps it.
+    `*.` in front stands for one label."""
     hosts: Annotated[tuple[Host, ...], Field(strict=False, max_length=100), rules.Unique()] = ()
     """Further host names."""
+    expose: bool = False
+    """Give the App a name under the platform's base domain too."""
     suspended: bool = False
     """Park the App: nothing runs, hosts and everything else are kept."""
     restarted_at: Annotated[str, Field(max_length=40), _TIME] | None = None
@@ -277,9 +280,19 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def hosts_of(app: App) -> tuple[str, ...]:
-    """Return every host the App asks for, folded, each once, the main one first."""
-    return hosts.fold_all(app.host, *app.hosts)
+def hosts_of(app: App, base_domain: str | None = None) -> tuple[str, ...]:
+    """Return every host the App asks for, folded, each once: the main one, the platform's, others.
+
+    Without a *base_domain* the platform has no name to give.
+    """
+    exposed = hosts.exposed(app.name, base_domain) if app.expose else None
+    return hosts.fold_all(app.host, exposed, *app.hosts)
+
+
+def main_host_of(app: App, base_domain: str | None = None) -> str | None:
+    """Return the first host that a person can open; a wildcard is none."""
+    asked = hosts_of(app, base_domain)
+    return next((each for each in asked if not each.startswith(hosts.WILDCARD)), None)
 
 
 def describe(refused: pydantic.ValidationError) -> str:

@@ -34,6 +34,8 @@ class Policy:
     addresses: reports.Addresses
     manages: Callable[[str], bool]
     """Whether it acts in a namespace."""
+    platform: claims.Platform = dataclasses.field(default_factory=claims.Platform)
+    """Which hosts are the platform's to keep and to give."""
 
 
 class Controller:
@@ -136,7 +138,8 @@ class Controller:
         owner = workload.owner_of(manifest)
         outcome = claims.settle(
             owner.uid,
-            [self._views.claim(host, self._policy.manages) for host in app.hosts_of(wanted)],
+            [self._views.claim(host, self._policy.manages) for host in self._asked(wanted)],
+            self._policy.platform,
         )
         before = reports.recorded(manifest)
         deployments = self._views.children[kinds.DEPLOYMENT.kind]
@@ -154,6 +157,9 @@ class Controller:
         after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
         await self._report(manifest, before, after, now)
         return reports.recheck_seconds(observed, now=now)
+
+    def _asked(self, wanted: app.App) -> tuple[str, ...]:
+        return app.hosts_of(wanted, self._policy.platform.base_domain)
 
     def _observe(self, manifest: Object) -> reports.Observed:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
@@ -293,7 +299,7 @@ class Controller:
     def _app_changed(self, change: caches.Change) -> None:
         self.queue.add(change.key, fresh=not change.initial)
         if not change.initial:
-            hosts = _moved_hosts(change.before, change.after, views.hosts_of_app)
+            hosts = _moved_hosts(change.before, change.after, self._views.asked_hosts)
             self._enqueue_claimants(hosts, change.key)
 
     def _pod_changed(self, change: caches.Change) -> None:

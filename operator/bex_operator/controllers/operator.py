@@ -13,9 +13,10 @@ from typing import Any
 
 import structlog
 
+from bex_operator.api import hosts
 from bex_operator.controllers import app, health, metrics, recorder, views
 from bex_operator.kube import client, leases
-from bex_operator.plan import reports
+from bex_operator.plan import claims, reports
 
 WORKERS = 10
 SYNC_SECONDS = 120.0
@@ -39,6 +40,8 @@ class Settings:
     """Or those with these labels (a label selector)."""
     public_url: str
     """How an App's address is written; `{host}` stands for the host."""
+    platform: claims.Platform
+    """Which hosts are the platform's to keep and to give."""
     leader_elect: bool
     lease_namespace: str
     identity: str
@@ -71,6 +74,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=env.get("BEX_PUBLIC_URL", "https://{host}"),
         help="how an App's address is written, like http://{host}:8080",
     )
+    parser.add_argument(
+        "--base-domain",
+        type=lambda text: hosts.domain(text) if text else "",
+        default=env.get("BEX_BASE_DOMAIN", ""),
+        help="Apps with `expose: true` get a name under it",
+    )
+    parser.add_argument(
+        "--reserved-hosts",
+        type=lambda text: [hosts.pattern(each) for each in text.split(",") if each],
+        default=env.get("BEX_RESERVED_HOSTS", ""),
+        help="hosts that no App may have, comma-separated, like registry.example.com,*.bex.co",
+    )
     parser.add_argument("--leader-elect", action="store_true")
     parser.add_argument(
         "--identity",
@@ -89,6 +104,7 @@ async def run(args: argparse.Namespace) -> None:
         namespace_labels=args.namespace_labels or None,
         namespaces=tuple(each for each in args.namespaces.split(",") if each),
         public_url=args.public_url,
+        platform=claims.Platform(args.base_domain or None, frozenset(args.reserved_hosts)),
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,
         identity=args.identity or f"{socket.gethostname()}-{os.getpid()}",
@@ -107,9 +123,14 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
         settings.kubeconfig, user_agent="bex-operator"
     ) as kube:
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
-        seen = views.make(kube, one, settings.namespace_labels)
+        base_domain = settings.platform.base_domain
+        seen = views.make(kube, one, settings.namespace_labels, base_domain=base_domain)
         told = recorder.Recorder(kube, settings.identity)
-        policy = app.Policy(reports.Addresses(settings.public_url), _manages(settings, seen))
+        policy = app.Policy(
+            reports.Addresses(settings.public_url, base_domain),
+            _manages(settings, seen),
+            settings.platform,
+        )
         controller = app.Controller(kube, seen, policy, counted, told)
 
         def synced() -> bool:

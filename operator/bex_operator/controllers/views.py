@@ -1,6 +1,8 @@
 """The caches an operator looks at, with their indexes, and which Apps a change concerns."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,8 @@ from bex_operator.plan import claims
 from bex_operator.plan import pods as pods_plan
 
 BY_HOST = "host"
+BY_ZONE = "zone"
+"""What follows a host's first label: there are the hosts that it may overlap with."""
 BY_APP = "app"
 
 CHILDREN = (
@@ -31,6 +35,8 @@ class Views:
     """By kind."""
     namespaces: caches.Cache | None = None
     """Those with the label that the operator was given; None if it was given none."""
+    base_domain: str | None = None
+    """Where Apps that are exposed get a name."""
 
     @property
     def all(self) -> tuple[caches.Cache, ...]:
@@ -47,8 +53,28 @@ class Views:
         """Return the App's pods that count."""
         return pods_plan.read(self.pods.by_index(BY_APP, f"{namespace}/{name}"))
 
+    def asked_hosts(self, manifest: Mapping[str, Any]) -> Iterator[str]:
+        """Read the hosts that an App object asks for."""
+        return hosts_of_app(manifest, self.base_domain)
+
     def claim(self, host: str, manages: Callable[[str], bool]) -> claims.Claim:
-        """Gather who asks for a host and who routes it."""
+        """Gather who asks for a host and who routes it, and the same of hosts that may overlap."""
+        rivals = self._zone_of(host) - {host} if self._is_contested(host) else set()
+        return dataclasses.replace(
+            self._claim(host, manages),
+            rivals=tuple(self._claim(each, manages) for each in sorted(rivals)),
+        )
+
+    def claimants(self, hosts: Sequence[str]) -> set[caches.Key]:
+        """Return the Apps that ask for any of the hosts, or for one that may overlap with it."""
+        found: set[caches.Key] = set()
+        for host in hosts:
+            near = self._zone_of(host) if self._is_contested(host) else {host}
+            for each in near:
+                found |= set(map(_key, self.apps.by_index(BY_HOST, each)))
+        return found
+
+    def _claim(self, host: str, manages: Callable[[str], bool]) -> claims.Claim:
         asking = [
             each
             for each in self.apps.by_index(BY_HOST, host)
@@ -62,17 +88,29 @@ class Views:
             frozenset(uid for each in routing for uid in _controllers(each)),
         )
 
-    def claimants(self, hosts: Sequence[str]) -> set[caches.Key]:
-        """Return the Apps that ask for any of the hosts."""
+    def _is_contested(self, host: str) -> bool:
+        """Tell whether a wildcard is among those who ask, so that the whole zone counts."""
+        wildcard = hosts_api.wildcard_over(host)
+        return host == wildcard or bool(self.apps.by_index(BY_HOST, wildcard))
+
+    def _zone_of(self, host: str) -> set[str]:
+        """Find every host of the zone that is asked for."""
+        wanted = hosts_api.zone(host)
+        asking = self.apps.by_index(BY_ZONE, wanted)
         return {
-            (each["metadata"]["namespace"], each["metadata"]["name"])
-            for host in hosts
-            for each in self.apps.by_index(BY_HOST, host)
+            found
+            for each in asking
+            for found in self.asked_hosts(each)
+            if hosts_api.zone(found) == wanted
         }
 
 
 def make(
-    kube: client.Client, namespace: str | None = None, namespace_labels: str | None = None
+    kube: client.Client,
+    namespace: str | None = None,
+    namespace_labels: str | None = None,
+    *,
+    base_domain: str | None = None,
 ) -> Views:
     """Make the caches, over *namespace* or over all.
 
@@ -80,7 +118,9 @@ def make(
     """
     mine = names.APP_LABEL
     apps = caches.Cache(kube, caches.Scope(kinds.APP, namespace))
-    apps.index(BY_HOST, hosts_of_app)
+    asked = functools.partial(hosts_of_app, base_domain=base_domain)
+    apps.index(BY_HOST, asked)
+    apps.index(BY_ZONE, lambda manifest: _zones(asked(manifest)))
     pod_cache = caches.Cache(
         kube, caches.Scope(kinds.POD, namespace, labels=mine, slim=pods_plan.slim)
     )
@@ -94,14 +134,16 @@ def make(
     if namespace_labels:
         scope = caches.Scope(kinds.NAMESPACE, labels=namespace_labels, slim=_identity)
         labelled = caches.Cache(kube, scope)
-    return Views(apps, pod_cache, children, labelled)
+    return Views(apps, pod_cache, children, labelled, base_domain)
 
 
-def hosts_of_app(manifest: Mapping[str, Any]) -> Iterator[str]:
+def hosts_of_app(manifest: Mapping[str, Any], base_domain: str | None = None) -> Iterator[str]:
     """Read the hosts that an App object asks for; it may be one that the model refuses."""
     spec = manifest.get("spec") or {}
     more = spec.get("hosts")
-    asked = [spec.get("host"), *(more if isinstance(more, list) else ())]
+    exposed = spec.get("expose") is True
+    platform = hosts_api.exposed(manifest["metadata"]["name"], base_domain) if exposed else None
+    asked = [spec.get("host"), platform, *(more if isinstance(more, list) else ())]
     yield from hosts_api.fold_all(*(each for each in asked if isinstance(each, str)))
 
 
@@ -109,6 +151,14 @@ def hosts_of_ingress(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Read the hosts that an Ingress routes."""
     rules = manifest.get("spec", {}).get("rules") or []
     yield from hosts_api.fold_all(*(rule.get("host") for rule in rules))
+
+
+def _zones(hosts: Iterable[str]) -> Iterator[str]:
+    yield from {hosts_api.zone(host) for host in hosts}
+
+
+def _key(manifest: Mapping[str, Any]) -> caches.Key:
+    return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 
 def _slim_child(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pydantic
 
 from bex_operator.api import app, conditions, names, status
+from bex_operator.api import hosts as hosts_api
 from bex_operator.plan import causes, claims, releases, workload
 from bex_operator.plan import pods as pods_plan
 
@@ -44,6 +45,8 @@ class Addresses:
     """How an App's addresses are written; `{host}` stands for the host."""
 
     public: str = "https://{host}"
+    base_domain: str | None = None
+    """Where exposed Apps get a name; None if the platform has none to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def report(
         _released(wanted, rollout),
         _progressing(wanted, rollout),
         _routed(hosts),
-        _claimed(hosts),
+        _claimed(wanted, hosts, addresses),
         _degraded(wanted, rollout),
     ]
     active, was = rollout.active, before or status.AppStatus(phase="Pending", observed_generation=0)
@@ -255,15 +258,28 @@ def _routed(hosts: claims.Outcome) -> Fact:
     return Fact(conditions.ROUTED, False, "NoPublicHost", "reached inside the cluster only")
 
 
-def _claimed(hosts: claims.Outcome) -> Fact:
-    if not hosts.lost:
-        message = "every host is the App's own" if hosts.granted else "no host is asked for"
-        return Fact(conditions.HOSTS_CLAIMED, True, "Claimed", message)
-    taken = [
-        f"host {loss.host!r} belongs to App {loss.winner.namespace}/{loss.winner.name}"
-        for loss in hosts.lost
-    ]
-    return Fact(conditions.HOSTS_CLAIMED, False, "HostTaken", "; ".join(taken))
+def _claimed(wanted: app.App, hosts: claims.Outcome, addresses: Addresses) -> Fact:
+    if hosts.lost:
+        taken = "; ".join(_loss(loss) for loss in hosts.lost)
+        return Fact(conditions.HOSTS_CLAIMED, False, _loss_reason(hosts.lost), taken)
+    if wanted.expose and addresses.base_domain is None:
+        message = "spec.expose: this platform has no base domain to give a name under"
+        return Fact(conditions.HOSTS_CLAIMED, False, "NoBaseDomain", message)
+    message = "every host is the App's own" if hosts.granted else "no host is asked for"
+    return Fact(conditions.HOSTS_CLAIMED, True, "Claimed", message)
+
+
+def _loss_reason(lost: Sequence[claims.Loss]) -> str:
+    return "HostReserved" if all(loss.winner is None for loss in lost) else "HostTaken"
+
+
+def _loss(loss: claims.Loss) -> str:
+    if loss.winner is None:
+        return f"host {loss.host!r} is reserved for the platform"
+    winner = f"App {loss.winner.namespace}/{loss.winner.name}"
+    if loss.over == loss.host:
+        return f"host {loss.host!r} belongs to {winner}"
+    return f"host {loss.host!r} overlaps with {loss.over!r}, which belongs to {winner}"
 
 
 def _degraded(wanted: app.App, rollout: _Rollout) -> Fact:
@@ -293,10 +309,17 @@ def _late_message(rollout: _Rollout) -> str:
 def _urls(
     wanted: app.App, observed: Observed, granted: Sequence[str], addresses: Addresses
 ) -> tuple[str, ...]:
-    if granted:
-        return tuple(addresses.public.replace("{host}", host) for host in granted)
+    """Write every address, one that can be opened as it stands in front."""
+    inside = _inside(wanted, observed)
+    plain = [host for host in granted if not host.startswith(hosts_api.WILDCARD)]
+    wildcards = [host for host in granted if host not in plain]
+    first = [addresses.public.replace("{host}", host) for host in plain] or [inside]
+    return (*first, *(addresses.public.replace("{host}", host) for host in wildcards))
+
+
+def _inside(wanted: app.App, observed: Observed) -> str:
     metadata = observed.manifest["metadata"]
-    return (f"http://{metadata['name']}.{metadata['namespace']}.svc:{wanted.port}",)
+    return f"http://{metadata['name']}.{metadata['namespace']}.svc:{wanted.port}"
 
 
 def _selector(observed: Observed) -> str:

@@ -139,7 +139,9 @@ def test_active_revision_moves_when_the_new_one_is_ready() -> None:
 def test_lost_host_is_told_with_its_winner() -> None:
     """The condition names host and App; the URL is the first host that is left."""
     winner = claims.Claimant("t", "other", "first", "u")
-    hosts = claims.Outcome(("b.example.com",), (claims.Loss("a.example.com", winner),))
+    hosts = claims.Outcome(
+        ("b.example.com",), (claims.Loss("a.example.com", winner, "a.example.com"),)
+    )
 
     made = report(pod(), hosts=hosts)
 
