@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bex_operator import api
-from bex_operator.api import rights
+from bex_operator.api import names, rights
 
 Manifest = dict[str, Any]
 
@@ -23,6 +23,8 @@ def render(*, operator_user: str, edge_user: str) -> list[Manifest]:
         _cluster_role_binding(OPERATOR, operator_user),
         _role(OPERATOR, rights.OPERATOR_IN_SYSTEM),
         _role_binding(OPERATOR, operator_user),
+        _cluster_role(names.SECRETS_ROLE, rights.OPERATOR_IN_APPS),
+        _secrets_binding(operator_user),
         _cluster_role(EDGE, rights.EDGE),
         _cluster_role_binding(EDGE, edge_user),
     ]
@@ -67,6 +69,12 @@ def _role(name: str, granted: Sequence[rights.Right]) -> Manifest:
 def _role_binding(role: str, user: str) -> Manifest:
     metadata = {"name": role, "namespace": api.SYSTEM_NAMESPACE}
     return _rbac("RoleBinding", metadata, _binding("Role", role, user))
+
+
+def _secrets_binding(user: str) -> Manifest:
+    """Bind the role where the stack's Apps live, and nowhere else."""
+    metadata = {"name": names.SECRETS_ROLE, "namespace": api.NAMESPACE}
+    return _rbac("RoleBinding", metadata, _binding("ClusterRole", names.SECRETS_ROLE, user))
 
 
 def _binding(kind: str, role: str, user: str) -> Manifest:

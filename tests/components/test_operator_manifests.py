@@ -24,6 +24,8 @@ def test_order_is_that_of_need() -> None:
         ("ClusterRoleBinding", "bex-operator"),
         ("Role", "bex-operator"),
         ("RoleBinding", "bex-operator"),
+        ("ClusterRole", "bex-operator-secrets"),
+        ("RoleBinding", "bex-operator-secrets"),
         ("ClusterRole", "bex-edge"),
         ("ClusterRoleBinding", "bex-edge"),
     ]
@@ -41,14 +43,30 @@ def test_apps_namespace_refuses_what_is_dangerous() -> None:
     }
 
 
-def test_no_right_is_a_wildcard_or_reaches_secrets() -> None:
-    """Nobody may do everything, and nobody reads Secrets."""
+def test_no_right_is_a_wildcard() -> None:
+    """Nobody may do everything."""
     for role in (each for each in rendered() if each["kind"] in {"ClusterRole", "Role"}):
         for rule in role["rules"]:
-            words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
 
-            assert "*" not in words
-            assert "secrets" not in words
+
+def test_secrets_are_read_by_name_and_only_where_apps_live() -> None:
+    """Nobody lists Secrets, and the right to get one ends at the Apps' namespace."""
+    roles = [each for each in rendered() if each["kind"] in {"ClusterRole", "Role"}]
+    reaching = {
+        role["metadata"]["name"]: rule["verbs"]
+        for role in roles
+        for rule in role["rules"]
+        if "secrets" in rule["resources"]
+    }
+    bound = [
+        (each["kind"], each["metadata"].get("namespace"))
+        for each in rendered()
+        if each["kind"].endswith("Binding") and each["roleRef"]["name"] in reaching
+    ]
+
+    assert reaching == {"bex-operator-secrets": ["get"]}
+    assert bound == [("RoleBinding", api.NAMESPACE)]
 
 
 def test_users_are_those_given() -> None:
@@ -56,7 +74,12 @@ def test_users_are_those_given() -> None:
     bindings = [each for each in rendered() if each["kind"].endswith("Binding")]
 
     bound = [(each["roleRef"]["name"], each["subjects"][0]["name"]) for each in bindings]
-    assert bound == [("bex-operator", "someone")] * 2 + [("bex-edge", "other")]
+    assert bound == [
+        ("bex-operator", "someone"),
+        ("bex-operator", "someone"),
+        ("bex-operator-secrets", "someone"),
+        ("bex-edge", "other"),
+    ]
 
 
 def test_every_cached_kind_may_be_listed_and_watched() -> None:

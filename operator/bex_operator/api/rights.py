@@ -35,6 +35,11 @@ OPERATOR: tuple[Right, ...] = (
     Right("", "namespaces", READ),
     Right("events.k8s.io", "events", ("create",)),
 )
+OPERATOR_IN_APPS: tuple[Right, ...] = (
+    # Only the metadata is asked for, which RBAC cannot say.
+    Right("", "secrets", ("get",)),
+)
+"""Where Apps live, namespace by namespace: whether a Secret that an App names is protected."""
 OPERATOR_IN_SYSTEM: tuple[Right, ...] = (
     Right("coordination.k8s.io", "leases", ("get", "create", "update")),
 )

@@ -12,9 +12,10 @@ import pydantic
 import structlog
 
 from bex_operator.api import app, names, status
-from bex_operator.controllers import children, metrics, recorder, views
+from bex_operator.controllers import children, metrics, protection, recorder, views
 from bex_operator.kube import caches, client, errors, kinds, queues
 from bex_operator.plan import claims, differences, news, releases, reports, teardown, workload
+from bex_operator.plan import protection as protection_plan
 
 Object = dict[str, Any]
 Key = caches.Key
@@ -36,6 +37,8 @@ class Policy:
     """Whether it acts in a namespace."""
     platform: claims.Platform = dataclasses.field(default_factory=claims.Platform)
     """Which hosts are the platform's to keep and to give."""
+    own_secrets: frozenset[str] = frozenset()
+    """Names of Secrets that are the platform's in every namespace."""
 
 
 class Controller:
@@ -56,6 +59,7 @@ class Controller:
         self._metrics = counted
         self._recorder = told
         self._writer = children.Writer(kube, counted)
+        self._guard = protection.Guard(kube, policy.own_secrets)
         seen.apps.listen(self._app_changed)
         seen.pods.listen(self._pod_changed)
         for cache in seen.children.values():
@@ -88,9 +92,12 @@ class Controller:
             return None
         manifest = await self._with_finalizer(manifest)
         try:
-            return await self._converge(manifest, _understood(manifest))
+            wanted = _understood(manifest)
+            await self._check_secrets(wanted, key[0])
+            return await self._converge(manifest, _buildable(wanted))
         except _Refused as refused:
-            refusal = refused.refusal
+            await self._refuse(manifest, refused.refusal)
+            return refused.again_seconds
         except children.NameTaken as taken:
             refusal = reports.Refusal("NameTaken", str(taken))
         except (errors.Invalid, errors.BadRequest) as bad:
@@ -160,6 +167,11 @@ class Controller:
 
     def _asked(self, wanted: app.App) -> tuple[str, ...]:
         return app.hosts_of(wanted, self._policy.platform.base_domain)
+
+    async def _check_secrets(self, wanted: app.App, namespace: str) -> None:
+        refusal = await self._guard.check(wanted, namespace)
+        if refusal is not None:
+            raise _Refused(refusal, protection_plan.RECHECK_SECONDS)
 
     def _observe(self, manifest: Object) -> reports.Observed:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
@@ -329,9 +341,11 @@ class Controller:
 class _Refused(Exception):
     """The App cannot be acted on."""
 
-    def __init__(self, refusal: reports.Refusal) -> None:
+    def __init__(self, refusal: reports.Refusal, again_seconds: float | None = None) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+        self.again_seconds = again_seconds
+        """When to look again although the App may be the same; None: not before it changes."""
 
 
 def _namespace_ends(forbidden: errors.Forbidden) -> bool:
@@ -340,11 +354,14 @@ def _namespace_ends(forbidden: errors.Forbidden) -> bool:
 
 
 def _understood(manifest: Object) -> app.App:
-    """Read the App; one that must be built first is refused until builds land."""
     try:
-        wanted = app.App.from_manifest(manifest)
+        return app.App.from_manifest(manifest)
     except pydantic.ValidationError as bad:
         raise _Refused(reports.Refusal("BadSpec", app.describe(bad))) from bad
+
+
+def _buildable(wanted: app.App) -> app.App:
+    """Refuse an App that must be built first, until builds land."""
     if wanted.image is None:
         raise _Refused(NOT_SUPPORTED)
     return wanted

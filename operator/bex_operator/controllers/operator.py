@@ -42,6 +42,8 @@ class Settings:
     """How an App's address is written; `{host}` stands for the host."""
     platform: claims.Platform
     """Which hosts are the platform's to keep and to give."""
+    own_secrets: frozenset[str]
+    """Names of Secrets that no App may name."""
     leader_elect: bool
     lease_namespace: str
     identity: str
@@ -86,6 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=env.get("BEX_RESERVED_HOSTS", ""),
         help="hosts that no App may have, comma-separated, like registry.example.com,*.bex.co",
     )
+    parser.add_argument(
+        "--own-secrets",
+        default=env.get("BEX_OWN_SECRETS", ""),
+        help="names of Secrets that no App may name, comma-separated, besides the labelled ones",
+    )
     parser.add_argument("--leader-elect", action="store_true")
     parser.add_argument(
         "--identity",
@@ -105,6 +112,7 @@ async def run(args: argparse.Namespace) -> None:
         namespaces=tuple(each for each in args.namespaces.split(",") if each),
         public_url=args.public_url,
         platform=claims.Platform(args.base_domain or None, frozenset(args.reserved_hosts)),
+        own_secrets=frozenset(each for each in args.own_secrets.split(",") if each),
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,
         identity=args.identity or f"{socket.gethostname()}-{os.getpid()}",
@@ -130,6 +138,7 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
             reports.Addresses(settings.public_url, base_domain),
             _manages(settings, seen),
             settings.platform,
+            settings.own_secrets,
         )
         controller = app.Controller(kube, seen, policy, counted, told)
 

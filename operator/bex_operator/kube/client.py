@@ -15,6 +15,7 @@ Object = dict[str, Any]
 PAGE_SIZE = 500
 
 MERGE_PATCH = "application/merge-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 
 
@@ -52,6 +53,13 @@ class Client(transport.Transport):
     async def get(self, kind: kinds.Kind, name: str, namespace: str | None = None) -> Object:
         """Read one object."""
         return _object(await self.request("GET", kind.path(namespace, name)))
+
+    async def get_metadata(
+        self, kind: kinds.Kind, name: str, namespace: str | None = None
+    ) -> Object:
+        """Read an object's metadata alone; its content never leaves the server."""
+        path = kind.path(namespace, name)
+        return _object(await self.request("GET", path, headers={"Accept": METADATA_ONLY}))
 
     async def list(
         self,
