@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,15 @@ def ensure_host(instance: instances.Instance) -> None:
             firewall.ensure(instance)
 
 
-def ensure(instance: instances.Instance, programs: Mapping[str, Path]) -> None:
+def ensure(
+    instance: instances.Instance,
+    programs: Mapping[str, Path],
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Let the control plane run and answer; *programs* are its binaries by name.
+
+    *meanwhile* is done once the API server is ready, while the controllers start.
 
     Raises: readiness.NotReady, supervision.SupervisionError, network.NetworkError.
     """
@@ -58,6 +65,7 @@ def ensure(instance: instances.Instance, programs: Mapping[str, Path]) -> None:
     # The others read their rights from the API server when they start, and would only fail before.
     supervision.ensure(instance, wanted[2:])
     asyncio.run(_apply(instance, bootstrap_objects()))
+    meanwhile()
     _wait(instance, control_plane.CONTROLLER_MANAGER)
     _wait(instance, control_plane.SCHEDULER)
 

@@ -83,11 +83,15 @@ class ClusterProvider(_Provider):
         from bex_stack.embedded import cluster, services, simulated, toolchain
 
         instance = _instance(props)
-        cluster.ensure(instance, toolchain.ensure(toolchain.CONTROL_PLANE).paths)
-        if instance.kind == "simulated":
-            simulated.ensure_player(instance, toolchain.ensure(toolchain.SIMULATED).paths)
-        elif not toolchain.missing([services.DNS_PROGRAM]):
-            services.ensure_dns(instance, toolchain.locate([services.DNS_PROGRAM]))
+
+        def meanwhile() -> None:
+            if instance.kind == "simulated":
+                simulated.ensure_player(instance, toolchain.ensure(toolchain.SIMULATED).paths)
+            elif not toolchain.missing([services.DNS_PROGRAM]):
+                services.ensure_dns(instance, toolchain.locate([services.DNS_PROGRAM]))
+
+        programs = toolchain.ensure(toolchain.CONTROL_PLANE).paths
+        cluster.ensure(instance, programs, meanwhile=meanwhile)
         return {"kubeconfig": str(instance.kubeconfig), "api_url": instance.api_url, "ready": True}
 
     def is_settled(self, props: Inputs) -> bool:
