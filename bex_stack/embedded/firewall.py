@@ -18,9 +18,10 @@ class FirewallError(RuntimeError):
 def render_table(instance: instances.Instance) -> str:
     """Rules that replace the instance's table in one transaction.
 
-    Machines and pods may ask the host for the API server, images and names, and reach the outside
-    under the host's address; nobody outside reaches them, and they reach no link-local address
-    (where clouds keep their machines' credentials).
+    Machines and pods may ask the host for the API server and names, and reach the outside under
+    the host's address; nobody outside reaches them, and they reach no link-local address (where
+    clouds keep their machines' credentials). Images are for machines only: the registry takes
+    pushes from everybody, and a pod could put its own code into others' images.
     """
     bridge = instance.bridge
     inside = f"{{ {instance.network}, {instance.pod_network} }}"
@@ -33,7 +34,8 @@ table ip {instance.table} {{
     iifname != "{bridge}" return
     ct state established,related accept
     ip saddr != {inside} drop
-    tcp dport {{ {instances.API_PORT}, {instance.registry_port}, {instances.DNS_PORT} }} accept
+    tcp dport {{ {instances.API_PORT}, {instances.DNS_PORT} }} accept
+    ip saddr {instance.network} tcp dport {instance.registry_port} accept
     udp dport {instances.DNS_PORT} accept
     icmp type echo-request accept
     drop

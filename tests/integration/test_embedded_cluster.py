@@ -74,12 +74,22 @@ def test_pods_reach_the_api_server(embedded: support.Embedded, hello: list[dict]
 def test_pods_do_not_reach_etcd_or_other_host_ports(
     embedded: support.Embedded, hello: list[dict]
 ) -> None:
-    """The host takes API, image and name requests from pods and nothing else."""
+    """The host takes API and name requests from pods and nothing else."""
     pod, host = hello[0]["metadata"]["name"], embedded.instance.bridge_address
-    ports = [6443, embedded.instance.registry_port, 53, 2379, 2380, 10257, 10259]
+    ports = [6443, 53, 2379, 2380, 10257, 10259]
     answers = [embedded.run_in_pod(pod, support.connecting(host, port)) for port in ports]
 
-    assert answers == ["open"] * 3 + ["closed"] * 4
+    assert answers == ["open"] * 2 + ["closed"] * 4
+
+
+def test_machines_reach_the_registry_and_pods_do_not(
+    embedded: support.Embedded, hello: list[dict]
+) -> None:
+    """It takes pushes from whoever reaches it: a pod could change what others run."""
+    registry = support.connecting(embedded.instance.bridge_address, embedded.instance.registry_port)
+
+    assert embedded.run_in_machine("worker-1", registry) == "open"
+    assert embedded.run_in_pod(hello[0]["metadata"]["name"], registry) == "closed"
 
 
 def test_logs_reach_through_the_kubelet(embedded: support.Embedded, hello: list[dict]) -> None:
