@@ -6,6 +6,7 @@ writing Pods and statuses through the API, so a test says exactly what the opera
 
 import asyncio
 import contextlib
+import datetime
 import itertools
 import secrets
 import time
@@ -251,7 +252,12 @@ async def bench(kube: client.Client, namespace: str) -> AsyncIterator[Bench]:
 
 @contextlib.asynccontextmanager
 async def make_bench(
-    kube: client.Client, namespace: str, watched: str | None, **policy_fields: Any
+    kube: client.Client,
+    namespace: str,
+    watched: str | None,
+    *,
+    clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    **policy_fields: Any,
 ) -> AsyncIterator[Bench]:
     """Make a bench that watches one namespace, or all; it obeys a Policy with these fields."""
     platform = policy_fields.get("platform") or claims.Platform()
@@ -260,7 +266,7 @@ async def make_bench(
     told = recorder.Recorder(kube, "test")
     addresses = reports.Addresses("http://{host}:8080", base_domain)
     policy = app.Policy(addresses, **{"manages": lambda _: True, **policy_fields})
-    controller = app.Controller(kube, seen, policy, counted, told)
+    controller = app.Controller(kube, seen, policy, counted, told, clock=clock)
     tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
     try:
         for cache in seen.all:

@@ -6,8 +6,10 @@ Progressing  something is still on its way without anyone's help
 Routed       the App's hosts lead to it
 HostsClaimed every host the App asks for is its own
 Degraded     it serves, but with less than was asked for
+DeletionStalled  something that the deleted App owns does not go
 """
 
+import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -44,6 +46,11 @@ def merge(
     """
     old = {condition.type: condition for condition in before}
     return tuple(_condition(fact, old.get(fact.type), generation, now) for fact in facts)
+
+
+def time_text(now: datetime.datetime) -> str:
+    """Write a time as the API server does."""
+    return now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def find(conditions: Iterable[status.Condition], wanted: str) -> status.Condition | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 import structlog
 
-from bex_operator.api import app, names, status
+from bex_operator.api import app, conditions, names, status
 from bex_operator.controllers import children, metrics, protection, recorder, views
 from bex_operator.kube import caches, client, errors, kinds, queues
 from bex_operator.plan import claims, differences, news, releases, reports, teardown, workload
@@ -51,7 +51,10 @@ class Controller:
         policy: Policy,
         counted: metrics.Metrics,
         told: recorder.Recorder,
+        *,
+        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
+        self._clock = clock
         self.queue: queues.Queue[Key] = queues.Queue()
         self._kube = kube
         self._views = seen
@@ -88,8 +91,7 @@ class Controller:
         if manifest is None or not self._policy.manages(key[0]):
             return None
         if "deletionTimestamp" in manifest["metadata"]:
-            await self._tear_down(manifest)
-            return None
+            return await self._tear_down(manifest)
         manifest = await self._with_finalizer(manifest)
         try:
             wanted = _understood(manifest)
@@ -159,7 +161,7 @@ class Controller:
             before.release if before else None,
         )
         leaving = await self._apply(owner, workload.render(wanted, owner, release, outcome.granted))
-        now = datetime.datetime.now(datetime.UTC)
+        now = self._clock()
         observed = dataclasses.replace(self._observe(manifest), leaving=leaving)
         after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
         await self._report(manifest, before, after, now)
@@ -217,7 +219,7 @@ class Controller:
         return after is not None
 
     async def _refuse(self, manifest: Object, refusal: reports.Refusal) -> None:
-        now = datetime.datetime.now(datetime.UTC)
+        now = self._clock()
         before = reports.recorded(manifest)
         after = reports.refused(self._observe(manifest), refusal, now=now)
         await self._report(manifest, before, after, now)
@@ -280,26 +282,30 @@ class Controller:
         self._views.apps.put(written)
         return written
 
-    async def _tear_down(self, manifest: Object) -> None:
+    async def _tear_down(self, manifest: Object) -> float | None:
         metadata = manifest["metadata"]
         finalizers = metadata.get("finalizers") or []
         if names.FINALIZER not in finalizers:
-            return
-        owned = [
-            child
-            for child in self._views.owned_candidates(metadata["namespace"], metadata["name"])
-            if differences.owned_by(child, metadata["uid"])
-        ]
-        step = teardown.next_step(owned)
-        for child in step.delete:
-            await self._writer.remove(self._views.children[child["kind"]], child)
+            return None
+        step = teardown.next_step(self._views.owned_by(manifest))
+        failed = await self._writer.remove_all(self._views.children, step.delete)
+        now = self._clock()
+        left = teardown.patience_seconds(manifest, now=now)
         if step.done:
             try:
-                await self._set_finalizers(
-                    manifest, [each for each in finalizers if each != names.FINALIZER]
-                )
+                await self._set_finalizers(manifest, teardown.without_finalizer(finalizers))
             except errors.NotFound:
                 self._views.apps.drop(metadata["namespace"], metadata["name"])
+            return None
+        if left > 0:
+            if failed is not None:
+                raise failed
+            return left
+        before = reports.recorded(manifest)
+        failure = "" if failed is None else str(failed)
+        after = teardown.stalled(manifest, before, step, failure, now=conditions.time_text(now))
+        await self._report(manifest, before, after, now)
+        return teardown.STALLED_RETRY_SECONDS
 
     def _namespace_changed(self, change: caches.Change) -> None:
         """A namespace came under our care (or left it): look at its Apps."""

@@ -1,6 +1,7 @@
 """Writes what an App owns, only where it differs, and never what belongs to somebody else."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -79,6 +80,22 @@ class Writer:
             cache.drop(metadata["namespace"], metadata["name"])
         except errors.Conflict:
             _log.info("child.replaced", kind=kind.kind, name=metadata["name"])
+
+    async def remove_all(
+        self, cached: Mapping[str, caches.Cache], children: Sequence[Mapping[str, Any]]
+    ) -> errors.KubeError | None:
+        """Ask for the deletion of all; return what the first refusal said, if there was one."""
+        results = await asyncio.gather(
+            *(self.remove(cached[child["kind"]], child) for child in children),
+            return_exceptions=True,
+        )
+        failed = None
+        for result in results:
+            if isinstance(result, errors.KubeError):
+                failed = failed or result
+            elif isinstance(result, BaseException):
+                raise result
+        return failed
 
     async def remove_stale(self, cache: caches.Cache, namespace: str, name: str, uid: str) -> None:
         """Delete a child that the App must no longer have, if it is the App's."""

@@ -9,7 +9,7 @@ from typing import Any
 from bex_operator.api import hosts as hosts_api
 from bex_operator.api import names
 from bex_operator.kube import caches, client, kinds
-from bex_operator.plan import claims
+from bex_operator.plan import claims, differences
 from bex_operator.plan import pods as pods_plan
 
 BY_HOST = "host"
@@ -44,10 +44,17 @@ class Views:
         labelled = () if self.namespaces is None else (self.namespaces,)
         return (self.apps, self.pods, *self.children.values(), *labelled)
 
-    def owned_candidates(self, namespace: str, name: str) -> list[dict[str, Any]]:
-        """Return whatever has the name of the App's children, owned or not."""
-        found = (cache.get(namespace, name) for cache in self.children.values())
-        return [child for child in found if child is not None]
+    def owned_by(self, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the children that are the App object's own."""
+        metadata = manifest["metadata"]
+        found = (
+            cache.get(metadata["namespace"], metadata["name"]) for cache in self.children.values()
+        )
+        return [
+            child
+            for child in found
+            if child is not None and differences.owned_by(child, metadata["uid"])
+        ]
 
     def pods_of(self, namespace: str, name: str) -> tuple[pods_plan.Pod, ...]:
         """Return the App's pods that count."""

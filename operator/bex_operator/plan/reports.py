@@ -101,7 +101,7 @@ def refused(observed: Observed, refusal: Refusal, *, now: datetime.datetime) -> 
                 before.conditions if before else (),
                 facts,
                 generation=observed.generation,
-                now=_text(now),
+                now=conditions.time_text(now),
             ),
         }
     )
@@ -144,7 +144,7 @@ def report(
             before.conditions if before else (),
             facts,
             generation=observed.generation,
-            now=_text(now),
+            now=conditions.time_text(now),
         ),
     )
 
@@ -329,7 +329,3 @@ def _selector(observed: Observed) -> str:
 def _listed(hosts: Sequence[str]) -> str:
     shown = ", ".join(hosts[:5])
     return shown if len(hosts) <= 5 else f"{shown} and {len(hosts) - 5} more"
-
-
-def _text(now: datetime.datetime) -> str:
-    return now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
