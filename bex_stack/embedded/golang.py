@@ -25,6 +25,11 @@ LAST_LINES = 15
 _FOREIGN = ("GOFLAGS", "GOROOT", "GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT", "GO111MODULE")
 """A shell may set these for other work; they would change what is built here."""
 
+ROOMY_GIB = 7.0
+ROOMY_GOGC = "400"
+"""Memory that allows the compiler to collect its garbage less often, and how much less: etcd took
+a sixth less processor time with it. What is built stays the same."""
+
 Version = tuple[int, int, int]
 
 
@@ -46,6 +51,8 @@ class Go:
     def environment(self, base: Mapping[str, str], *, cgo: bool) -> dict[str, str]:
         """Return *base* with everything set that decides what a build makes."""
         env = {key: value for key, value in base.items() if key not in _FOREIGN}
+        if _memory_gib() >= ROOMY_GIB:
+            env.setdefault("GOGC", ROOMY_GOGC)
         return env | self.settings(base, cgo=cgo)
 
     def settings(self, base: Mapping[str, str], *, cgo: bool) -> dict[str, str]:
@@ -62,6 +69,10 @@ class Go:
                 "GOMODCACHE": base.get("GOMODCACHE", str(self.cache / "go" / "mod")),
             }
         return added
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
 
 
 def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
