@@ -59,6 +59,7 @@ def destroy(
     """Take *target* down and forget its state; nothing but the toolchain's cache is left."""
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
+    hosts.ensure_own(target)
     if not assume_yes and not ask(f"Destroy everything of stack {target.stack!r}?"):
         raise errors.StackError("not confirmed; nothing was changed")
     with view.shown(), _substrate_heard(view.listen):

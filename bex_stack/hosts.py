@@ -36,6 +36,18 @@ def prepare_everything(console: consoles.Console, *, assume_yes: bool) -> None:
     toolchain.ensure(toolchain.BINARIES)
 
 
+def ensure_own(target: targets.Target) -> None:
+    """Make sure that what carries the instance's name on this host is *target*'s.
+
+    Raises:
+        errors.HostUnfit: another BEX_HOME runs an instance of that name.
+    """
+    needs = _needs(target)
+    problems = list(preflight.check_name(needs, host_facts.find_elsewhere(needs)))
+    if problems:
+        raise errors.HostUnfit(str(problems[0]))
+
+
 def _mend(needs: preflight.Needs, console: consoles.Console, *, assume_yes: bool) -> None:
     """Check the host; install with apt what it lacks if *assume_yes* allows it."""
     problems = preflight.check(needs, host_facts.observe(needs))
@@ -77,5 +89,6 @@ def _needs(target: targets.Target) -> preflight.Needs:
             preflight.Port(stack.registry_port, "bex:registryPort"),
         ),
         instance=stack.instance,
+        instance_dir=target.instance.dir,
         tries_kernel=not target.instance.dir.exists(),
     )

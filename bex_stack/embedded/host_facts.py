@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bex_stack.embedded import instance, preflight
+from bex_stack.embedded import instance, orphans, preflight
 
 PROBE_TIMEOUT_SECONDS = 20
 ASK_TIMEOUT_SECONDS = 10
@@ -50,7 +50,15 @@ def observe(needs: preflight.Needs) -> preflight.Host:
         kernel_errors=_kernel_errors(folders[needs.state], commands) if tries_kernel else {},
         taken_ports=dict(_taken_ports(needs.ports, needs.instance)),
         has_apt=shutil.which("apt-get") is not None,
+        elsewhere=find_elsewhere(needs) if is_linux else None,
     )
+
+
+def find_elsewhere(needs: preflight.Needs) -> Path | None:
+    """Return the folder of a running instance that has our instance's name and is another."""
+    if needs.instance is None or needs.instance_dir is None:
+        return None
+    return orphans.elsewhere(needs.instance, needs.instance_dir)
 
 
 def _existing(folder: Path) -> Path:

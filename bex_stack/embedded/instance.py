@@ -23,6 +23,8 @@ API_SERVICE_ADDRESS = "10.96.0.1"
 DNS_SERVICE_ADDRESS = "10.96.0.10"
 MARKER = "BEX_INSTANCE"
 """Environment variable that every process of an instance carries; how its orphans are found."""
+FOLDER_MARKER = "BEX_INSTANCE_DIR"
+"""A second one, with the instance's folder: names are the host's, folders are each BEX_HOME's."""
 
 FIRST_MACHINE_HOST = 10
 """Machine N of a /24 has the address .(10+N); the ones below are the bridge's and free."""

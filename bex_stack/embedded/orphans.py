@@ -25,6 +25,21 @@ def find(name: str) -> list[int]:
     return sorted(pid for pid in found if pid != os.getpid())
 
 
+def elsewhere(name: str, folder: Path) -> Path | None:
+    """Folder of a running instance of that *name* that is not *folder*: another BEX_HOME's.
+
+    Where the folder is gone, what runs belongs to nobody any more.
+    """
+    mark = f"{instances.FOLDER_MARKER}=".encode()
+    for pid in find(name):
+        for variable in _environment(PROC / str(pid)):
+            if variable.startswith(mark):
+                found = Path(os.fsdecode(variable.removeprefix(mark)))
+                if found.is_dir() and found.resolve() != folder.resolve():
+                    return found
+    return None
+
+
 def kill(name: str, *, timeout_seconds: float = 20.0) -> list[int]:
     """End every process of instance *name*, new ones too; return the ids that were ended.
 
@@ -65,11 +80,14 @@ def _marks(name: str) -> set[bytes]:
 
 
 def _carries(entry: Path, marks: set[bytes]) -> bool:
+    return marks.issubset(_environment(entry))
+
+
+def _environment(entry: Path) -> list[bytes]:
     try:
-        environment = (entry / "environ").read_bytes()
+        return (entry / "environ").read_bytes().split(b"\0")
     except OSError:  # gone meanwhile, a kernel thread, or another user's
-        return False
-    return marks.issubset(environment.split(b"\0"))
+        return []
 
 
 def _is_ending(pid: int) -> bool:

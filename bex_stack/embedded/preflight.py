@@ -55,6 +55,8 @@ class Needs:
     ports: tuple[Port, ...] = ()
     instance: str | None = None
     """Ports held by this instance's own processes count as free."""
+    instance_dir: Path | None = None
+    """Where that instance lies; one of its name that runs from elsewhere is in the way."""
     tries_kernel: bool = True
     """Try namespaces and mounts; may be left out where an instance already runs."""
 
@@ -82,6 +84,8 @@ class Host:
     taken_ports: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """(address, port) -> who holds it, in words."""
     has_apt: bool = True
+    elsewhere: Path | None = None
+    """Folder of a running instance that has the name of ours and another BEX_HOME."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ def check(needs: Needs, host: Host) -> list[Problem]:
         rule = f"embedded machines are Linux namespaces, and this is {host.system}"
         return [Problem("system", rule, OTHER_WAYS)]
     return [
+        *check_name(needs, host.elsewhere),
         *_check_privilege(needs, host),
         *_check_tools(needs, host),
         *_check_compiler(needs, host),
@@ -113,6 +118,17 @@ def check(needs: Needs, host: Host) -> list[Problem]:
         *_check_kernel(host),
         *_check_ports(needs, host),
     ]
+
+
+def check_name(needs: Needs, elsewhere: Path | None) -> Iterator[Problem]:
+    """Yield a problem if the instance's name is taken by a running one of another BEX_HOME."""
+    if elsewhere is not None:
+        yield Problem(
+            f"instance {needs.instance!r}",
+            f"one of that name runs from {elsewhere}, and links, groups and rules go by the name",
+            f"take that one down (BEX_HOME={elsewhere.parents[1]} bex destroy), or give this stack"
+            " another bex:instance, bex:network, bex:podNetwork and other ports",
+        )
 
 
 def _package(what: str, rule: str, host: Host, *packages: str) -> Problem:

@@ -64,6 +64,7 @@ def environment_of(instance: instances.Instance) -> dict[str, str]:
         "PATH": PATH,
         "HOME": "/root" if instance.kind == "real" else str(instance.dir),
         instances.MARKER: instance.name,
+        instances.FOLDER_MARKER: str(instance.dir),
         SUPERVISED: "1",
     }
 

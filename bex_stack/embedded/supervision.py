@@ -56,6 +56,7 @@ def ensure_running(instance: instances.Instance) -> None:
     with _lock(instance):
         if is_running(instance):
             return
+        _refuse_if_elsewhere(instance)
         orphans.kill(instance.name)
         _forget_programs(instance)
         instance.supervisor_socket.unlink(missing_ok=True)
@@ -142,8 +143,9 @@ def missing(instance: instances.Instance, names: Iterable[str]) -> list[str]:
 def shut_down(instance: instances.Instance, *, timeout_seconds: float = 60.0) -> None:
     """Stop all processes and supervisord itself, whatever state they are in.
 
-    Raises: orphans.NotEnded.
+    Raises: orphans.NotEnded, SupervisionError.
     """
+    _refuse_if_elsewhere(instance)
     with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
         with _server(instance) as server:
             server.supervisor.shutdown()
@@ -157,6 +159,15 @@ def log_tail(instance: instances.Instance, name: str, *, lines: int = 15) -> str
     """Last lines of a process's log, for the message of a failed wait."""
     data = disk.read(processes.log_file(instance, name)) or b""
     return "\n".join(data[-64_000:].decode(errors="replace").splitlines()[-lines:])
+
+
+def _refuse_if_elsewhere(instance: instances.Instance) -> None:
+    """What is found by name alone must not be ended when it belongs to another BEX_HOME."""
+    other = orphans.elsewhere(instance.name, instance.dir)
+    if other is not None:
+        raise SupervisionError(
+            f"instance {instance.name!r} of this host runs from {other}, not from {instance.dir}"
+        )
 
 
 def _start(instance: instances.Instance, command: list[str]) -> None:

@@ -11,7 +11,7 @@ from bex_stack.embedded import host_facts, preflight, system_packages
 
 CACHE, STATE = Path("/cache"), Path("/state")
 PORT = preflight.Port(8080, "bex:edgeHttpPort")
-NEEDS = preflight.Needs(CACHE, STATE, builds=("etcd", "runc"), ports=(PORT,))
+NEEDS = preflight.Needs(CACHE, STATE, builds=("etcd", "runc"), ports=(PORT,), instance="bex")
 GOOD = preflight.Host(
     system="Linux",
     is_root=True,
@@ -42,6 +42,11 @@ def test_good_host_has_no_problem() -> None:
         ({"has_certificates": False}, "certificates", "apt-get install -y ca-certificates"),
         ({"memory_bytes": preflight.GIB}, "memory", "more memory"),
         ({"kernel_errors": {"overlayfs": "no such device"}}, "kernel: overlayfs", "modprobe"),
+        (
+            {"elsewhere": Path("/other/instances/bex")},
+            "instance 'bex'",
+            "BEX_HOME=/other bex destroy",
+        ),
         (
             {"taken_ports": {("127.0.0.1", 8080): "nginx (process 7)"}},
             "port 8080",

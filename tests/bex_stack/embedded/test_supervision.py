@@ -101,6 +101,19 @@ def test_orphans_of_a_killed_supervisor_are_ended(instance: instances.Instance) 
     assert list(supervision.states(instance)) == ["a"]
 
 
+def test_an_instance_of_another_home_is_not_ended(
+    instance: instances.Instance, tmp_path: Path
+) -> None:
+    """One name on a host, two BEX_HOMEs: the second is refused, and the first runs on."""
+    supervision.ensure(instance, [sleeper()])
+    other = instances.Instance(home=tmp_path, name=instance.name)
+    for deed in (supervision.ensure_running, supervision.shut_down):
+        with pytest.raises(supervision.SupervisionError, match=f"runs from {instance.dir}"):
+            deed(other)
+
+    assert supervision.missing(instance, ["sleeper"]) == []
+
+
 def test_the_environment_is_clean(
     instance: instances.Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
