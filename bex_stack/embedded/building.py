@@ -101,7 +101,7 @@ def _compile(go: golang.Go, binary: binaries.Binary, target: Path) -> None:
         output, failure = run(
             [*arguments, "-o", str(partial), binary.package],
             cwd=folder,
-            env=go.environment(os.environ, cgo=binary.cgo),
+            env=go.environment(os.environ, cgo=binary.cgo, memory_gib=golang.memory_gib()),
         )
         if failure:
             again = [*arguments, "-o", "/dev/null", binary.package]

@@ -48,10 +48,12 @@ class Go:
     has_own_caches: bool
     """Keep Go's build and module cache below *cache* instead of Go's default places."""
 
-    def environment(self, base: Mapping[str, str], *, cgo: bool) -> dict[str, str]:
-        """Return *base* with everything set that decides what a build makes."""
+    def environment(
+        self, base: Mapping[str, str], *, cgo: bool, memory_gib: float = 0.0
+    ) -> dict[str, str]:
+        """Return *base* with everything set that decides what a build makes, and how fast."""
         env = {key: value for key, value in base.items() if key not in _FOREIGN}
-        if _memory_gib() >= ROOMY_GIB:
+        if memory_gib >= ROOMY_GIB:
             env.setdefault("GOGC", ROOMY_GOGC)
         return env | self.settings(base, cgo=cgo)
 
@@ -71,7 +73,8 @@ class Go:
         return added
 
 
-def _memory_gib() -> float:
+def memory_gib() -> float:
+    """Return how much memory this host has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
 
 

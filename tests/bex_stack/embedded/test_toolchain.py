@@ -195,6 +195,22 @@ def test_settings_of_the_shell_do_not_reach_the_compiler(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.parametrize(
+    ("memory_gib", "given", "expected"),
+    [(2.0, {}, None), (16.0, {}, "400"), (16.0, {"GOGC": "50"}, "50")],
+    ids=["small-host", "roomy-host", "told-otherwise"],
+)
+def test_compiler_uses_the_memory_there_is(
+    tmp_path: Path, memory_gib: float, given: dict[str, str], expected: str | None
+) -> None:
+    """On a roomy host garbage is collected less often, unless the shell says how often."""
+    go = golang.Go(Path("/go"), (1, 26, 6), tmp_path, has_own_caches=True)
+
+    env = go.environment(given, cgo=False, memory_gib=memory_gib)
+
+    assert env.get("GOGC") == expected
+
+
 def test_most_urgent_build_goes_first() -> None:
     """Of those that wait for their turn the one earliest in the build order is served first."""
     turns = building._Turns()
