@@ -13,9 +13,21 @@ from rich import console as consoles
 from bex_stack import answering, errors, hosts, rendering, stack_files, targets
 from bex_stack.embedded import teardown
 from bex_stack.engine import engine as engines
+from bex_stack.engine import errors as engine_errors
 from bex_stack.engine import events
 
 Ask = Callable[[str], bool]
+
+_NOT_BEGUN = (
+    errors.BadSettings,
+    errors.BadApp,
+    errors.HostUnfit,
+    errors.NotConfirmed,
+    engine_errors.ProjectError,
+    engine_errors.SecretsError,
+    engine_errors.StateError,
+)
+"""What is raised while nothing has been touched yet."""
 
 
 def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, ask: Ask) -> None:
@@ -35,7 +47,7 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
         if not preview(target, console).changed:
             console.print("nothing to do")
         elif not ask("Do this?"):
-            raise errors.StackError("not confirmed; nothing was changed")
+            raise errors.NotConfirmed("not confirmed; nothing was changed")
     with view.shown(), _substrate_heard(view.listen):
         result = engine.up()
     _report(result, console)
@@ -61,7 +73,7 @@ def destroy(
     engine = _engine(target, view.listen)
     hosts.ensure_own(target)
     if not assume_yes and not ask(f"Destroy everything of stack {target.stack!r}?"):
-        raise errors.StackError("not confirmed; nothing was changed")
+        raise errors.NotConfirmed("not confirmed; nothing was changed")
     with view.shown(), _substrate_heard(view.listen):
         result = engine.destroy()
     _report(result, console)
@@ -77,7 +89,7 @@ def refresh(
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
     if not assume_yes and not ask("Write the real state of every resource into the stack's state?"):
-        raise errors.StackError("not confirmed; nothing was changed")
+        raise errors.NotConfirmed("not confirmed; nothing was changed")
     with view.shown():
         result = engine.refresh()
     _report(result, console)
@@ -98,16 +110,16 @@ def scale(
 ) -> None:
     """Set the number of worker machines in the stack file and bring the stack up.
 
-    The file keeps its old text if the number is refused.
+    The file keeps its old text if the number is refused, or the run could not begin.
     """
     before = target.file.read_text()
     stack_files.set_config(target.file, "bex:workers", workers)
     try:
         scaled = targets.read(target.project, target.stack, target.file)
-    except errors.StackError:
+        up(scaled, console, assume_yes=assume_yes, ask=ask)
+    except _NOT_BEGUN:
         target.file.write_text(before)
         raise
-    up(scaled, console, assume_yes=assume_yes, ask=ask)
 
 
 def _forget_backend(backend: Path) -> None:
@@ -162,8 +174,6 @@ def _headline(target: targets.Target) -> str:
 def _report(result: events.Result, console: consoles.Console) -> None:
     console.print(rendering.summary(result.changes, result.seconds))
     if result.interrupted:
-        from bex_stack.engine import errors as engine_errors
-
         raise engine_errors.Interrupted("stopped; run the command again to go on")
     if result.failures:
         raise errors.StackError("\n".join(failure.message for failure in result.failures))

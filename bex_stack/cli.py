@@ -230,7 +230,7 @@ def _print_apps(rows: list[Any]) -> None:
 
 def _ask(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise errors.StackError(f"{question} Nobody is there to answer: say --yes")
+        raise errors.NotConfirmed(f"{question} Nobody is there to answer: say --yes")
     return typer.confirm(question)
 
 

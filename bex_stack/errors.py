@@ -4,6 +4,7 @@ StackError            somebody must change something; the message says what
 ├── BadSettings       a key of the stack file
 ├── BadApp            a definition in apps/
 ├── HostUnfit         this host lacks something the stack needs
+├── NotConfirmed      a person did not say yes
 ├── ChangesFound      `preview --expect-no-changes` found some
 └── NotReady          the stack is up but an App does not answer
 """
@@ -23,6 +24,10 @@ class BadApp(StackError):
 
 class HostUnfit(StackError):
     """This host lacks something the stack needs; each line ends with what mends it."""
+
+
+class NotConfirmed(StackError):
+    """Nobody said yes; nothing was changed."""
 
 
 class ChangesFound(StackError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bex_operator import api
-from bex_stack import app_modules, settings, stack_files
+from bex_stack import app_modules, errors, settings, stack_files
 from bex_stack.embedded import instance as instances
 
 APPS = "apps"
@@ -45,6 +45,10 @@ def read(project: Path, stack: str, config_file: Path | None = None) -> Target:
     """
     file = stack_files.path_of(project, stack, config_file)
     given = settings.parse(stack_files.read_config(file), source=file.name)
+    try:
+        given.as_instance(settings.home())
+    except instances.InstanceError as refused:  # the settings are fine by now, so it is the home
+        raise errors.BadSettings(f"BEX_HOME: {refused}") from refused
     apps = choose_apps(project, given.apps, source=file.name)
     return Target(project, stack, file, given, apps)
 

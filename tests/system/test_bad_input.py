@@ -12,9 +12,9 @@ from tests.support import stacks
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> stacks.Stack:
-    """A project that was never brought up."""
-    made = stacks.make(tmp_path, number=9)
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> stacks.Stack:
+    """A project that was never brought up, in a folder with a short path: sockets lie below it."""
+    made = stacks.make(tmp_path_factory.mktemp("s"), number=9)
     made.write_app("hello")
     return made
 
@@ -96,6 +96,16 @@ def test_unknown_setting_is_refused(fresh: stacks.Stack) -> None:
     assert_untouched(fresh)
 
 
+def test_home_that_is_too_long_is_refused(fresh: stacks.Stack) -> None:
+    """Unix sockets lie below BEX_HOME: the message says so, with the limit; the exit code is 5."""
+    code, said = refused(fresh, "up", "--yes", BEX_HOME=f"/tmp/{'x' * 90}")  # noqa: S108 - not made
+
+    assert code == 5
+    assert "BEX_HOME" in said
+    assert "is too long" in said
+    assert_untouched(fresh)
+
+
 def test_port_in_use_is_refused(fresh: stacks.Stack) -> None:
     """The message names port, setting and holder; the exit code is 3."""
     with socket.create_server(("127.0.0.1", fresh.http_port)):
@@ -105,6 +115,17 @@ def test_port_in_use_is_refused(fresh: stacks.Stack) -> None:
     assert str(fresh.http_port) in said
     assert "bex:edgeHttpPort" in said
     assert_untouched(fresh)
+
+
+def test_refused_scale_leaves_the_stack_file(fresh: stacks.Stack) -> None:
+    """Where the run cannot begin, the number of machines stays what it was."""
+    file = fresh.project / "Pulumi.test.yaml"
+    before = file.read_text()
+    with socket.create_server(("127.0.0.1", fresh.http_port)):
+        code, _ = refused(fresh, "machines", "scale", "3", "--yes")
+
+    assert code == 3
+    assert file.read_text() == before
 
 
 def test_other_than_root_is_refused(fresh: stacks.Stack) -> None:
