@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 REGISTRY_ADDRESS = re.compile(
-    r"//[a-z0-9.-]*(?:pypi|pythonhosted|npmjs|golang|crates|maven|debian)[a-z0-9.-]*[/:\"\s]"
+    r"//[a-z0-9.-]*(?:pypi|pythonhosted|npmjs|golang|crates|maven|debian)[a-z0-9.-]*"
 )
 
 
