@@ -51,7 +51,8 @@ def row(app: Mapping[str, Any]) -> Row:
     status = app.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions", [])}
     ready = conditions.get("Ready", {})
-    wanted = app["spec"].get("replicas", 1)
+    autoscaled = app["spec"].get("autoscaling") is not None
+    wanted = status.get("replicas", 0) if autoscaled else app["spec"].get("replicas", 1)
     return Row(
         name=app["metadata"]["name"],
         phase=status.get("phase", "Pending"),

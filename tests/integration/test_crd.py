@@ -144,6 +144,7 @@ SPEC = some(
     host=HOST,
     hosts=st.lists(odd(HOST), max_size=3),
     expose=st.booleans(),
+    autoscaling=some(minReplicas=NUMBERS, maxReplicas=NUMBERS, targetCPUPercent=NUMBERS),
     suspended=st.booleans(),
     restartedAt=texts(
         "2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+01:00", bad=("now", "", "2026-01-31")
@@ -166,6 +167,8 @@ def narrow(spec: dict[str, Any], kept: set[str], careless: int) -> dict[str, Any
     chosen = {key: value for key, value in spec.items() if key in kept}
     if careless == 0:
         return chosen
+    if "autoscaling" in chosen and careless > 2 and "resources" not in chosen:
+        chosen["tier"] = "pro"
     if GIT & set(chosen):
         return {"repo": "https://example.com/a/b", **chosen}
     return {"image": "a/b:1", **chosen}
@@ -224,6 +227,15 @@ RULES = (
     ({"host": "localhost"}, "must be a full host name of at least two labels"),
     ({"hosts": ["*.b"]}, "must be a full host name of at least two labels"),
     ({"host": "b\u00fccher.example"}, "international names in punycode"),
+    ({"autoscaling": {"maxReplicas": 3}}, "autoscaling needs a tier, or resources that set CPU"),
+    (
+        {"autoscaling": {"maxReplicas": 3}, "resources": {"limits": {"cpu": "0.0"}}},
+        "autoscaling needs a tier, or resources that set CPU",
+    ),
+    (
+        {"autoscaling": {"minReplicas": 4, "maxReplicas": 3}, "tier": "pro"},
+        "minReplicas must be at most maxReplicas",
+    ),
     ({"image": "Not An Image"}, "must be an image reference"),
     ({"port": 0}, "should be greater than or equal to 1"),
     ({"replicas": 101}, "should be less than or equal to 100"),

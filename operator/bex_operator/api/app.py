@@ -152,10 +152,39 @@ class Resources(rules.Spec):
     """What a replica may use at most."""
 
 
+def _promised_cpu(spec: Any) -> bool:
+    """Tell whether a replica has CPU set aside; a missing request is the limit's."""
+    if spec.tier is not None or spec.resources is None:
+        return spec.tier is not None
+    for amounts in (spec.resources.requests, spec.resources.limits):
+        if amounts is not None and amounts.cpu is not None:
+            return quantities.millicores(amounts.cpu) > 0
+    return False
+
+
 def _at_most(resources: Any, field: str, read: Any) -> bool:
     request = getattr(resources.requests, field, None)
     limit = getattr(resources.limits, field, None)
     return request is None or limit is None or read(request) <= read(limit)
+
+
+class Autoscaling(rules.Spec):
+    """How many replicas run, by how busy they are."""
+
+    RULES: ClassVar[tuple[rules.Rule, ...]] = (
+        rules.Rule(
+            "minReplicas must be at most maxReplicas",
+            "self.minReplicas <= self.maxReplicas",
+            lambda own: own.min_replicas <= own.max_replicas,
+        ),
+    )
+
+    min_replicas: Annotated[int, Field(ge=1, le=100)] = 1
+    """Fewest replicas."""
+    max_replicas: Annotated[int, Field(ge=1, le=100)]
+    """Most replicas."""
+    target_cpu_percent: Annotated[int, Field(ge=1, le=100, alias="targetCPUPercent")] = 80
+    """How much of the CPU set aside for them replicas should use on average."""
 
 
 class AppSpec(rules.Spec):
@@ -181,6 +210,15 @@ class AppSpec(rules.Spec):
             "!(has(self.tier) && has(self.resources))",
             lambda spec: spec.tier is None or spec.resources is None,
         ),
+        rules.Rule(
+            "autoscaling needs a tier, or resources that set CPU aside",
+            "!has(self.autoscaling) || has(self.tier) || (has(self.resources)"
+            " && (has(self.resources.requests) && has(self.resources.requests.cpu)"
+            " ? !self.resources.requests.cpu.matches(r'^0*([.]0*)?m?$')"
+            " : has(self.resources.limits) && has(self.resources.limits.cpu)"
+            " && !self.resources.limits.cpu.matches(r'^0*([.]0*)?m?$')))",
+            lambda spec: spec.autoscaling is None or _promised_cpu(spec),
+        ),
     )
 
     image: Annotated[str, Field(max_length=512), _IMAGE] | None = None
@@ -202,7 +240,9 @@ class AppSpec(rules.Spec):
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
     """Port the App listens on; the variable PORT tells it."""
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
-    """How many run at once. Suspending keeps this number."""
+    """How many run at once. Suspending keeps this number; with autoscaling only 0 counts: park."""
+    autoscaling: Annotated[Autoscaling, Field(strict=False)] | None = None
+    """Let the number of replicas follow the load, instead of replicas."""
     command: (
         Annotated[tuple[Argument, ...], Field(strict=False, min_length=1, max_length=100)] | None
     ) = None

@@ -31,6 +31,7 @@ OPERATOR: tuple[Right, ...] = (
     Right("", "services", CHILD),
     Right("networking.k8s.io", "ingresses", CHILD),
     Right("policy", "poddisruptionbudgets", CHILD),
+    Right("autoscaling", "horizontalpodautoscalers", CHILD),
     Right("", "pods", READ),
     Right("", "namespaces", READ),
     Right("events.k8s.io", "events", ("create",)),

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from bex_operator.plan import protection as protection_plan
 
 Object = dict[str, Any]
 Key = caches.Key
+Pairs = Sequence[tuple[kinds.Kind, Object | None]]
 
 NOT_SUPPORTED = reports.Refusal(
     "NotSupportedYet",
@@ -186,14 +187,27 @@ class Controller:
     async def _apply(self, owner: workload.Owner, wanted: workload.Workload) -> list[str]:
         """Write all children at once; return the kinds that must leave before they can be made.
 
-        A failure is raised after all others are through.
+        A failure is raised after all others are through. An autoscaler comes after the Deployment
+        let go of its replicas, and goes before the number is ours again.
         """
-        pairs = (
+        autoscaler = (kinds.HORIZONTAL_POD_AUTOSCALER, wanted.autoscaler)
+        if wanted.autoscaler is None:
+            await self._settle_child(owner, *autoscaler)
+        else:
+            deployments = self._views.children[kinds.DEPLOYMENT.kind]
+            await self._writer.hand_over(deployments, wanted, owner)
+        pairs: Pairs = (
             (kinds.DEPLOYMENT, wanted.deployment),
             (kinds.SERVICE, wanted.service),
             (kinds.INGRESS, wanted.ingress),
             (kinds.POD_DISRUPTION_BUDGET, wanted.budget),
         )
+        leaving = await self._settle_children(owner, pairs)
+        if wanted.autoscaler is not None:
+            leaving += await self._settle_children(owner, (autoscaler,))
+        return leaving
+
+    async def _settle_children(self, owner: workload.Owner, pairs: Pairs) -> list[str]:
         results = await asyncio.gather(
             *(self._settle_child(owner, kind, child) for kind, child in pairs),
             return_exceptions=True,

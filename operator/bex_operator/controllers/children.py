@@ -9,11 +9,12 @@ import structlog
 from bex_operator.api import names
 from bex_operator.controllers import metrics
 from bex_operator.kube import caches, client, errors, kinds
-from bex_operator.plan import differences
+from bex_operator.plan import differences, workload
 
 Object = dict[str, Any]
 
 FIELD_MANAGER = names.MANAGED_BY
+HANDOVER_MANAGER = f"{FIELD_MANAGER}-handover"
 _TRIES = 3
 
 _log = structlog.get_logger(__name__)
@@ -67,6 +68,28 @@ class Writer:
             cache.put(written)
             return written
         raise Moved(f"{wanted['kind']} {metadata['name']!r} keeps changing")
+
+    async def hand_over(
+        self, cache: caches.Cache, wanted: workload.Workload, owner: workload.Owner
+    ) -> None:
+        """Leave the Deployment's replicas to the autoscaler, at a number that it may have.
+
+        A field that its only owner no longer applies goes back to its default: without another
+        owner the pods would shrink to one when the operator lets go of the number.
+
+        Raises:
+            errors.Conflict: the Deployment is no longer the one observed.
+        """
+        observed = cache.get(owner.namespace, owner.name)
+        replicas = workload.handover(wanted, observed)
+        if replicas is None or observed is None or not differences.owned_by(observed, owner.uid):
+            return
+        self.count("apply", observed["kind"])
+        kept = ("name", "namespace", "uid", "resourceVersion")
+        metadata = {key: observed["metadata"][key] for key in kept}
+        body = {key: observed[key] for key in ("apiVersion", "kind")} | {"metadata": metadata}
+        body["spec"] = {"replicas": replicas}
+        cache.put(await self.kube.apply(body, field_manager=HANDOVER_MANAGER))
 
     async def remove(self, cache: caches.Cache, observed: Mapping[str, Any]) -> None:
         """Ask for the deletion of exactly this object; that it is gone already is fine."""

@@ -22,6 +22,7 @@ CHILDREN = (
     kinds.SERVICE,
     kinds.INGRESS,
     kinds.POD_DISRUPTION_BUDGET,
+    kinds.HORIZONTAL_POD_AUTOSCALER,
 )
 
 

@@ -27,7 +27,9 @@ RUNTIME_FIELDS = frozenset(
         "max_shutdown_delay_seconds",
     }
 )
-OPERATIONAL_FIELDS = frozenset({"name", "replicas", "host", "hosts", "expose", "suspended"})
+OPERATIONAL_FIELDS = frozenset(
+    {"name", "replicas", "autoscaling", "host", "hosts", "expose", "suspended"}
+)
 SOURCE_FIELDS = frozenset({"repo", *app.GIT_FIELDS})
 """Part of a build, and of a release only through the image that comes out."""
 

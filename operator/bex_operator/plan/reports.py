@@ -169,7 +169,7 @@ def _rollout(
     revision = releases.revision(release)
     current = [pod for pod in observed.pods if pod.revision == revision]
     ready = sum(pod.ready for pod in current)
-    count = workload.replicas_of(wanted)
+    count = workload.scale_of(wanted, observed.deployment)
     was_active = before is not None and before.active_revision == revision
     settled = _is_settled(observed.deployment, count)
     return _Rollout(

@@ -13,7 +13,7 @@ from bex_operator.api import conditions, names, status
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("Ingress",),
-    ("Deployment", "PodDisruptionBudget", "Service"),
+    ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"),
 )
 STALL_SECONDS = 900.0
 STALLED_RETRY_SECONDS = 30.0

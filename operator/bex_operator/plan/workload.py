@@ -42,6 +42,8 @@ class Workload:
     service: Manifest
     ingress: Manifest | None
     budget: Manifest | None
+    autoscaler: Manifest | None
+    """While there is one the Deployment says nothing of replicas."""
 
 
 def owner_of(manifest: Mapping[str, Any]) -> Owner:
@@ -51,8 +53,42 @@ def owner_of(manifest: Mapping[str, Any]) -> Owner:
 
 
 def replicas_of(wanted: app.App) -> int:
-    """How many pods should run now."""
-    return 0 if wanted.suspended else wanted.replicas
+    """How many pods should run now, at least."""
+    if wanted.suspended or wanted.replicas == 0:
+        return 0
+    return wanted.replicas if wanted.autoscaling is None else wanted.autoscaling.min_replicas
+
+
+def is_autoscaled(wanted: app.App) -> bool:
+    """Tell whether an autoscaler decides on replicas: parking wins over it."""
+    return wanted.autoscaling is not None and replicas_of(wanted) > 0
+
+
+def scale_of(wanted: app.App, deployment: Mapping[str, Any] | None) -> int:
+    """How many pods should run now; an autoscaler's word stands in the Deployment."""
+    if is_autoscaled(wanted) and _is_handed_over(deployment):
+        return int((deployment or {})["spec"].get("replicas") or 1)
+    return replicas_of(wanted)
+
+
+def handover(made: Workload, observed: Mapping[str, Any] | None) -> int | None:
+    """Choose the replicas that a Deployment starts with when an autoscaler takes it over.
+
+    None if there is nothing to hand over. An autoscaler leaves a Deployment alone that has none,
+    so one that somebody scaled to 0 by hand is handed over anew.
+    """
+    if made.autoscaler is None or observed is None or "spec" not in observed:
+        return None
+    replicas = int(observed["spec"].get("replicas") or 0)
+    if _is_handed_over(observed) and replicas > 0:
+        return None
+    spec = made.autoscaler["spec"]
+    return max(int(spec["minReplicas"]), min(replicas, int(spec["maxReplicas"])))
+
+
+def _is_handed_over(deployment: Mapping[str, Any] | None) -> bool:
+    annotations = ((deployment or {}).get("metadata") or {}).get("annotations") or {}
+    return names.SCALED_BY_ANNOTATION in annotations
 
 
 def render(
@@ -63,15 +99,18 @@ def render(
         deployment=_sealed(_deployment(wanted, owner, release)),
         service=_sealed(_service(wanted, owner)),
         ingress=_sealed(_ingress(owner, hosts)) if hosts else None,
-        budget=_sealed(_budget(owner)) if replicas_of(wanted) >= 2 else None,
+        budget=_sealed(_budget(owner)) if _most_replicas(wanted) >= 2 else None,
+        autoscaler=_sealed(_autoscaler(owner, wanted)) if is_autoscaled(wanted) else None,
     )
 
 
 def _deployment(wanted: app.App, owner: Owner, release: status.Release) -> Manifest:
     child = _child("apps/v1", "Deployment", owner)
     child["metadata"]["annotations"] = {names.RELEASE_ANNOTATION: release.digest}
+    if is_autoscaled(wanted):
+        child["metadata"]["annotations"][names.SCALED_BY_ANNOTATION] = "autoscaler"
     child["spec"] = {
-        "replicas": replicas_of(wanted),
+        **({} if is_autoscaled(wanted) else {"replicas": replicas_of(wanted)}),
         "revisionHistoryLimit": OLD_REPLICA_SETS,
         "progressDeadlineSeconds": ROLLOUT_SECONDS,
         "strategy": {
@@ -200,6 +239,25 @@ def _budget(owner: Owner) -> Manifest:
         "selector": {"matchLabels": _selector(owner)},
         # A pod that never became ready must not hold up the drain of a machine.
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+    return child
+
+
+def _most_replicas(wanted: app.App) -> int:
+    if wanted.autoscaling is not None and is_autoscaled(wanted):
+        return wanted.autoscaling.max_replicas
+    return replicas_of(wanted)
+
+
+def _autoscaler(owner: Owner, wanted: app.App) -> Manifest:
+    assert wanted.autoscaling is not None  # noqa: S101 - what is_autoscaled tells
+    target = {"type": "Utilization", "averageUtilization": wanted.autoscaling.target_cpu_percent}
+    child = _child("autoscaling/v2", "HorizontalPodAutoscaler", owner)
+    child["spec"] = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.name},
+        "minReplicas": wanted.autoscaling.min_replicas,
+        "maxReplicas": wanted.autoscaling.max_replicas,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
     }
     return child
 

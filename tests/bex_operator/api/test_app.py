@@ -110,6 +110,28 @@ def test_app_is_frozen() -> None:
         app.port = 80
 
 
+@pytest.mark.parametrize(
+    ("fields", "taken"),
+    [
+        ({"tier": "free"}, True),
+        ({"resources": {"requests": {"cpu": "1m"}}}, True),
+        ({"resources": {"limits": {"cpu": "0.001"}}}, True),
+        ({"resources": {"requests": {"cpu": "0"}, "limits": {"cpu": "1"}}}, False),
+        ({"resources": {"limits": {"memory": "1Gi"}}}, False),
+        ({}, False),
+    ],
+    ids=["tier", "request", "limit", "zero", "memory", "nothing"],
+)
+def test_autoscaling_needs_cpu_to_measure(fields: dict[str, Any], taken: bool) -> None:
+    """How busy replicas are is counted in what is set aside for them."""
+    spec = {"autoscaling": {"max_replicas": 3}, **fields}
+
+    if taken:
+        assert api.App(name="web", image="a", **spec).autoscaling is not None
+    else:
+        assert "autoscaling needs a tier" in refusal(**spec)
+
+
 @pytest.mark.parametrize("text", ["a" + "-" * 3000 + "!", "a" + "./" * 900, "a" + "_" * 250 + "!"])
 @pytest.mark.parametrize("field", ["image", "repo", "branch", "root_dir", "host", "clone_secret"])
 def test_crafted_text_is_refused_quickly(field: str, text: str) -> None:

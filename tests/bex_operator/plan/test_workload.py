@@ -3,6 +3,7 @@
 from typing import Any
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from bex_operator import api
@@ -187,3 +188,68 @@ def test_rendering_is_deterministic_and_satisfies_itself(
     for child in (one.deployment, one.service, one.ingress, one.budget):
         assert child is None or differences.holds(child, child)
         assert child is None or differences.owned_by(child, OWNER.uid)
+
+
+SCALED = {"autoscaling": {"min_replicas": 2, "max_replicas": 5}, "tier": "pro"}
+
+
+def deployed(made: workload.Workload, replicas: int) -> dict[str, Any]:
+    """The Deployment as somebody scaled it."""
+    return {**made.deployment, "spec": {**made.deployment["spec"], "replicas": replicas}}
+
+
+def test_autoscaled_app_leaves_replicas_alone() -> None:
+    """The number is the autoscaler's, whose bounds are the App's."""
+    made = render(**SCALED)
+
+    assert made.autoscaler is not None
+    assert "replicas" not in made.deployment["spec"]
+    assert made.autoscaler["spec"] == {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "minReplicas": 2,
+        "maxReplicas": 5,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {
+                    "name": "cpu",
+                    "target": {"type": "Utilization", "averageUtilization": 80},
+                },
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("parked", [{"suspended": True}, {"replicas": 0}], ids=str)
+def test_parking_wins_over_autoscaling(parked: dict[str, Any]) -> None:
+    """Nothing runs, and nobody is there to scale it up."""
+    made = render(**SCALED, **parked)
+
+    assert made.autoscaler is None
+    assert made.deployment["spec"]["replicas"] == 0
+
+
+@pytest.mark.parametrize(("replicas", "wanted"), [(0, 2), (1, 2), (3, 3), (9, 5)])
+def test_handover_starts_inside_the_bounds(replicas: int, wanted: int) -> None:
+    """Pods that run stay, so far as the autoscaler may have them."""
+    assert workload.handover(render(**SCALED), deployed(render(), replicas)) == wanted
+
+
+def test_handover_happens_once() -> None:
+    """Later it is not our number, unless somebody scaled to 0, where autoscalers give up."""
+    made = render(**SCALED)
+
+    assert workload.handover(made, deployed(made, 4)) is None
+    assert workload.handover(made, deployed(made, 0)) == 2
+    assert workload.handover(made, None) is None
+    assert workload.handover(render(), deployed(render(), 4)) is None
+
+
+def test_scale_of_an_autoscaled_app_is_its_deployments() -> None:
+    """Before the Deployment is there, or ours again, it is the App's own number."""
+    app = api.App(name="web", image="a/b:1", **SCALED)
+    made = render(**SCALED)
+
+    assert workload.scale_of(app, deployed(made, 4)) == 4
+    assert workload.scale_of(app, None) == 2
+    assert workload.scale_of(app, deployed(render(), 7)) == 2
