@@ -74,7 +74,8 @@ class Bench:
             if "machine" in self._only:
                 found["machine"], machine_end = comparisons.add_machine(side)
             if side is self._bex:  # the script by hand does not wait for what it started
-                found |= {"end of `bex up`": up_end, "end of `bex machines scale`": machine_end}
+                found |= {"end of `bex up`": up_end}
+                found |= {"end of `bex machines scale`": machine_end} if machine_end else {}
             if side is self._bex and "app" in self._only:
                 self._apps(number)
             if side is self._bex and "again" in self._only:
