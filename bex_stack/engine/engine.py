@@ -90,7 +90,8 @@ class Engine:
             return {}
         crypter = None
         if stored.salt:
-            crypter = passphrase.open_state(self._passphrase(), stored.salt, str(files.state))
+            secret = self._passphrase(make=False)
+            crypter = passphrase.open_state(secret, stored.salt, str(files.state))
         resources = backend.decode(stored, crypter, files).resources
         return _stack_outputs(resources, show_secrets=show_secrets)
 
@@ -150,7 +151,8 @@ class Engine:
     ) -> run.Run:
         """Read and decrypt everything; nothing is changed before all of it is good."""
         stored = backend.read(files)
-        secret = self._passphrase()
+        is_sealed = bool(stack_file.salt or (stored is not None and stored.salt))
+        secret = self._passphrase(make=not dry_run and not is_sealed)
         config_crypter = None
         if stack_file.salt:
             config_crypter = passphrase.open_state(secret, stack_file.salt, str(stack_file.path))
@@ -193,7 +195,9 @@ class Engine:
         def builtin(config: values.Properties) -> Any:
             from bex_stack.engine import stack_references
 
-            return stack_references.BuiltinProvider(self._root, found.name, self._passphrase())
+            return stack_references.BuiltinProvider(
+                self._root, found.name, self._passphrase(make=False)
+            )
 
         return registry.Registry(
             {
@@ -226,8 +230,8 @@ class Engine:
     def _files(self, found: project.Project) -> backend.StackFiles:
         return backend.StackFiles(self._root, found.name, self._stack)
 
-    def _passphrase(self) -> str:
-        return passphrase.find(self._root, os.environ)
+    def _passphrase(self, *, make: bool) -> str:
+        return passphrase.find(self._root, os.environ, make=make)
 
 
 def _destroy_work(current: run.Run) -> None:

@@ -44,16 +44,20 @@ class Crypter:
         return _decrypt(self._key, text)
 
 
-def find(backend: Path, environment: Mapping[str, str]) -> str:
+def find(backend: Path, environment: Mapping[str, str], *, make: bool) -> str:
     """Return the passphrase: from the environment, a file it names, or the backend's own file.
 
-    The backend's file is made with a random passphrase (mode 0600) when there is none yet.
+    Where there is none yet, *make* writes the backend's file with a random one (mode 0600);
+    otherwise it is empty. A new one opens nothing that is there already, so it would only hide
+    that the old one was lost.
     """
     if "PULUMI_CONFIG_PASSPHRASE" in environment:
         return environment["PULUMI_CONFIG_PASSPHRASE"]
     named = environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
     path = Path(named) if named else backend / "passphrase"
     if not named and not path.exists():
+        if not make:
+            return ""
         _generate(path)
     try:
         return path.read_text().strip()

@@ -44,17 +44,26 @@ def test_environment_wins_over_files(tmp_path):
     named.write_text("from file\n")
     both = {"PULUMI_CONFIG_PASSPHRASE": "", "PULUMI_CONFIG_PASSPHRASE_FILE": str(named)}
 
-    assert passphrase.find(tmp_path, both) == ""
-    assert passphrase.find(tmp_path, {"PULUMI_CONFIG_PASSPHRASE_FILE": str(named)}) == "from file"
-    made = passphrase.find(tmp_path, {})
+    assert passphrase.find(tmp_path, both, make=True) == ""
+    file_only = {"PULUMI_CONFIG_PASSPHRASE_FILE": str(named)}
+    assert passphrase.find(tmp_path, file_only, make=True) == "from file"
+    made = passphrase.find(tmp_path, {}, make=True)
     assert len(made) > 30
-    assert passphrase.find(tmp_path, {}) == made
+    assert passphrase.find(tmp_path, {}, make=False) == made
+
+
+def test_passphrase_is_made_only_where_one_is_needed(tmp_path):
+    """A preview, or a stack whose passphrase was lost, leaves no new one behind."""
+    assert passphrase.find(tmp_path / "pulumi", {}, make=False) == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_passphrase_file_is_named(tmp_path):
     """A file that was named but is not there is an error, not a reason to make one."""
     with pytest.raises(errors.SecretsError, match="absent"):
-        passphrase.find(tmp_path, {"PULUMI_CONFIG_PASSPHRASE_FILE": str(tmp_path / "absent")})
+        passphrase.find(
+            tmp_path, {"PULUMI_CONFIG_PASSPHRASE_FILE": str(tmp_path / "absent")}, make=True
+        )
 
 
 def test_key_is_not_shown():
