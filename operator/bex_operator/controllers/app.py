@@ -182,6 +182,7 @@ class Controller:
             manifest,
             self._views.children[kinds.DEPLOYMENT.kind].get(namespace, name),
             self._views.pods_of(namespace, name),
+            self._views.children[kinds.HORIZONTAL_POD_AUTOSCALER.kind].get(namespace, name),
         )
 
     async def _apply(self, owner: workload.Owner, wanted: workload.Workload) -> list[str]:

@@ -23,6 +23,7 @@ class Observed:
     """The App object."""
     deployment: Mapping[str, Any] | None
     pods: Sequence[pods_plan.Pod]
+    autoscaler: Mapping[str, Any] | None = None
     leaving: Sequence[str] = ()
     """Kinds of children that are on their way out and must be gone before they are made anew."""
 
@@ -126,7 +127,7 @@ def report(
         _progressing(wanted, rollout),
         _routed(hosts),
         _claimed(wanted, hosts, addresses),
-        _degraded(wanted, rollout),
+        _degraded(wanted, observed, rollout),
     ]
     active, was = rollout.active, before or status.AppStatus(phase="Pending", observed_generation=0)
     return status.AppStatus(
@@ -282,11 +283,24 @@ def _loss(loss: claims.Loss) -> str:
     return f"host {loss.host!r} overlaps with {loss.over!r}, which belongs to {winner}"
 
 
-def _degraded(wanted: app.App, rollout: _Rollout) -> Fact:
+def _degraded(wanted: app.App, observed: Observed, rollout: _Rollout) -> Fact:
     if rollout.serving and rollout.cause is not None and workload.replicas_of(wanted):
         message = f"it serves, but: {rollout.cause.message}"
         return Fact(conditions.DEGRADED, True, rollout.cause.reason, message)
+    if workload.is_autoscaled(wanted) and _is_blind(observed.autoscaler):
+        message = "replicas follow no load: the autoscaler gets no CPU metrics of the pods"
+        return Fact(conditions.DEGRADED, True, "AutoscalerWithoutMetrics", message)
     return Fact(conditions.DEGRADED, False, "AsExpected", "nothing is known to be wrong")
+
+
+def _is_blind(autoscaler: Mapping[str, Any] | None) -> bool:
+    found = (autoscaler or {}).get("status", {}).get("conditions") or []
+    return any(
+        each["type"] == "ScalingActive"
+        and each["status"] == "False"
+        and each.get("reason") == "FailedGetResourceMetric"
+        for each in found
+    )
 
 
 def _phase(wanted: app.App, observed: Observed, rollout: _Rollout) -> status.Phase:

@@ -55,6 +55,7 @@ def report(
     hosts: claims.Outcome = ALL_HOSTS,
     deployed: dict[str, Any] | None = None,
     leaving: tuple[str, ...] = (),
+    autoscaler: dict[str, Any] | None = None,
     **fields: Any,
 ) -> status.AppStatus:
     """Report an App with these pods, whose status so far names *active*."""
@@ -64,7 +65,7 @@ def report(
             phase="Running", observed_generation=6, active_revision=active, image="old:1"
         )
         manifest["status"] = before.model_dump(mode="json", by_alias=True, exclude_none=True)
-    observed = reports.Observed(manifest, deployed or deployment(), found, leaving)
+    observed = reports.Observed(manifest, deployed or deployment(), found, autoscaler, leaving)
     app = api.App(**{"name": "web", "image": "a:1", **fields})
     return reports.report(app, observed, RELEASE, hosts, ADDRESSES, now=NOW)
 
@@ -239,3 +240,26 @@ def test_report_is_true_to_what_serves(
     if made.phase == "Running":
         assert any(each.ready for each in found)
     assert (made.phase == "Hibernated") == (suspended or replicas == 0)
+
+
+@pytest.mark.parametrize(
+    ("active", "suspended", "degraded"),
+    [("False", False, "True"), ("True", False, "False"), ("False", True, "False")],
+    ids=["blind", "seeing", "parked"],
+)
+def test_autoscaler_without_metrics_is_told(active: str, suspended: bool, degraded: str) -> None:
+    """Nothing scales where nobody measures, and nobody else would say so."""
+    scaling = {"type": "ScalingActive", "status": active, "reason": "FailedGetResourceMetric"}
+
+    made = report(
+        pod(),
+        autoscaler={"status": {"conditions": [scaling]}},
+        autoscaling={"max_replicas": 3},
+        tier="pro",
+        suspended=suspended,
+    )
+
+    found = conditions.find(made.conditions, conditions.DEGRADED)
+    assert found is not None
+    assert found.status == degraded
+    assert (found.reason == "AutoscalerWithoutMetrics") is (degraded == "True")
