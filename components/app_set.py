@@ -21,20 +21,12 @@ class AppSetArgs:
 class AppSet(pulumi.ComponentResource):
     """App objects; each is done when the operator reports it Ready (or parked)."""
 
-    names: pulumi.Output[list[str]]
-    """Names of the apps, in the order given."""
-
     def __init__(
         self, name: str, args: AppSetArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("bex:components:AppSet", name, None, opts)
-        registered = [
-            objects.register(app.name, manifest, pulumi.ResourceOptions(parent=self))
-            for app, manifest in zip(
-                args.apps, manifests.render(args.apps, args.namespace), strict=True
+        for manifest in manifests.render(args.apps, args.namespace):
+            objects.register(
+                manifest["metadata"]["name"], manifest, pulumi.ResourceOptions(parent=self)
             )
-        ]
-        self.names = pulumi.Output.all(
-            *(resource.metadata["name"] for resource in registered)  # type: ignore[attr-defined]
-        )
-        self.register_outputs({"names": self.names})
+        self.register_outputs({"names": [app.name for app in args.apps]})
