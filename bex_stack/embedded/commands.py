@@ -111,4 +111,7 @@ def _source() -> Mapping[str, str]:
 
 def _bex_operator(entry: str, options: Mapping[str, object]) -> tuple[str, ...]:
     pairs = (part for key, value in options.items() for part in (f"--{key}", str(value)))
-    return (sys.executable, "-m", "bex_operator", entry, *pairs)
+    # One name for the interpreter, however the command was started: `python` and `python3` would
+    # look like a change.
+    interpreter = str(Path(sys.prefix) / "bin" / "python")
+    return (interpreter, "-m", "bex_operator", entry, *pairs)
