@@ -53,6 +53,16 @@ def objects(stack: stacks.Stack, kind: kinds.Kind) -> list[dict[str, Any]]:
     return asyncio.run(listed())
 
 
+def cordon(stack: stacks.Stack, node: str, *, closed: bool) -> None:
+    """Let *node* take no new pods, or let it take them again."""
+
+    async def patched() -> None:
+        async with kube.Client.from_kubeconfig(kubeconfig(stack)) as client:
+            await client.patch(kinds.NODE, node, None, {"spec": {"unschedulable": closed}})
+
+    asyncio.run(patched())
+
+
 def pods(stack: stacks.Stack) -> list[dict[str, Any]]:
     """The apps' pods that are not being deleted."""
     return [p for p in objects(stack, kinds.POD) if "deletionTimestamp" not in p["metadata"]]

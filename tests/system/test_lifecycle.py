@@ -79,9 +79,14 @@ class Load:
 
 def test_machines_come_and_go_without_a_failed_request(stack: stacks.Stack) -> None:
     """Scaled up a machine joins and takes pods; scaled down it is drained, and no request fails."""
-    stack.write_app("hello", replicas=6)
     stack.bex("machines", "scale", "2", "--yes")
     joined = nodes(stack)
+    stack.write_app("hello", replicas=6)
+    # The scheduler packs: it would leave the new machine empty, and its drain without work.
+    requests.cordon(stack, "worker-1", closed=True)
+    stack.up()
+    requests.cordon(stack, "worker-1", closed=False)
+    taken = [pod["spec"]["nodeName"] for pod in requests.pods(stack)]
 
     with Load(stack) as load:
         time.sleep(1)
@@ -89,6 +94,7 @@ def test_machines_come_and_go_without_a_failed_request(stack: stacks.Stack) -> N
         time.sleep(1)
 
     assert joined == {"control-plane", "worker-1", "worker-2"}
+    assert sorted(taken) == ["worker-1"] * 2 + ["worker-2"] * 4
     assert nodes(stack) == {"control-plane", "worker-1"}
     assert stack.apps()[0]["ready"] == "6/6"
     assert load.sent > 50
