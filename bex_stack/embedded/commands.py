@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bex_operator
 from bex_stack.embedded import instance as instances
-from bex_stack.embedded import toolchain
+from bex_stack.embedded import machine_config, registry, toolchain
 
 OPERATOR_USER = "bex-operator"
 EDGE_USER = "bex-edge"
@@ -51,11 +51,19 @@ def operator(instance: instances.Instance) -> Command:
     }
     return Command(
         "operator",
-        (*_bex_operator("operator", options), "--leader-elect"),
+        (*_bex_operator("operator", options), *_registries(instance), "--leader-elect"),
         {"http": f"http://{address}:{port}/healthz"},
         OPERATOR_USER,
         _source(),
     )
+
+
+def _registries(instance: instances.Instance) -> tuple[str, ...]:
+    """Look images up where the machines get them: in our registry first, then in the real one."""
+    ours = f"http://{registry.endpoint(instance)}"
+    places = {registry.KNOWN_AS: ours}
+    places |= {name: f"{ours},{real}" for name, real in machine_config.MIRRORED.items()}
+    return tuple(f"--registry={name}={urls}" for name, urls in places.items())
 
 
 def edge(instance: instances.Instance) -> Command:

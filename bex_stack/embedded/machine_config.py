@@ -17,7 +17,7 @@ CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10.2"
 MACHINE_BIN, KUBERNETES_BIN = "/opt/bex/machine", "/opt/bex/kubernetes"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-_MIRRORED = {
+MIRRORED = {
     "docker.io": "https://registry-1.docker.io",
     "ghcr.io": "https://ghcr.io",
     "quay.io": "https://quay.io",
@@ -51,7 +51,7 @@ def render(instance: instances.Instance, machine: Machine, *, snapshotter: str) 
         "kubernetes/kube-proxy.yaml": _yaml(_kube_proxy(instance, machine)),
     }
     ours = f"http://{registry.machine_endpoint(instance)}"
-    for name, real in {registry.KNOWN_AS: ours, **_MIRRORED}.items():
+    for name, real in {registry.KNOWN_AS: ours, **MIRRORED}.items():
         files[f"containerd-config/certs.d/{name}/hosts.toml"] = _mirror(ours, real)
     return files
 

@@ -90,12 +90,15 @@ def test_every_cached_kind_may_be_listed_and_watched() -> None:
         assert {"list", "watch"} <= set(granted[kind.group, kind.plural])
     for kind in views.CHILDREN:
         assert granted[kind.group, kind.plural] == rights.CHILD
+    records = granted[kinds.CONTROLLER_REVISION.group, kinds.CONTROLLER_REVISION.plural]
+    assert set(records) == {*rights.CHILD} - {"patch"}
 
 
 def test_no_more_kinds_are_granted_than_are_touched() -> None:
     """The table lists what the operator has a reason for."""
     touched = {(each.group, each.plural) for each in (kinds.APP, kinds.POD, kinds.NAMESPACE)}
     touched |= {(each.group, each.plural) for each in (*views.CHILDREN, kinds.EVENT)}
+    touched |= {(kinds.CONTROLLER_REVISION.group, kinds.CONTROLLER_REVISION.plural)}
 
     granted = {(each.group, each.resource.partition("/")[0]) for each in rights.OPERATOR}
     assert granted == touched

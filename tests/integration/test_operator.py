@@ -35,7 +35,7 @@ async def test_new_app_gets_its_children_and_a_first_status(bench: Bench) -> Non
     for kind in CHILDREN:
         child = await bench.get(kind)
         assert child["metadata"]["ownerReferences"][0]["uid"] == app["metadata"]["uid"]
-    assert bench.writes() == 6  # finalizer, four children, status
+    assert bench.writes() == 7  # finalizer, release, four children, status
     await bench.assert_settled()
 
 
@@ -324,7 +324,10 @@ async def test_deleted_app_leaves_nothing_and_routes_go_first(running: Bench) ->
         await running.gone(kind)
         assert await running.find(kind) is None
     await running.controller.reconcile((running.namespace, "web"))
+    await running.settle_caches()
+    await running.controller.reconcile((running.namespace, "web"))
     assert await running.find(kinds.APP) is None
+    assert (await running.kube.list(kinds.CONTROLLER_REVISION, running.namespace)).items == []
 
 
 async def test_delete_spares_an_object_that_took_the_name(running: Bench) -> None:
@@ -340,7 +343,7 @@ async def test_delete_spares_an_object_that_took_the_name(running: Bench) -> Non
     await running.seen(running.views.children["Service"], made)
     await running.delete_app()
 
-    for _ in range(3):
+    for _ in range(4):
         await running.controller.reconcile((running.namespace, "web"))
         await running.settle_caches()
 

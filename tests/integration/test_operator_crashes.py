@@ -47,6 +47,12 @@ async def change(kube: client.Client, namespace: str) -> None:
     await kube.patch(kinds.APP, "web", namespace, {"spec": spec})
 
 
+async def rollback(kube: client.Client, namespace: str) -> None:
+    """Back to the first release."""
+    metadata = {"annotations": {"app.bex.co/rollback-to": "rev-1"}}
+    await kube.patch(kinds.APP, "web", namespace, {"metadata": metadata})
+
+
 async def suspend(kube: client.Client, namespace: str) -> None:
     """Parked."""
     await kube.patch(kinds.APP, "web", namespace, {"spec": {"suspended": True}})
@@ -58,7 +64,7 @@ async def delete(kube: client.Client, namespace: str) -> None:
 
 
 Step = Callable[[client.Client, str], Awaitable[None]]
-STEPS: tuple[Step, ...] = (create, change, suspend, delete)
+STEPS: tuple[Step, ...] = (create, change, rollback, suspend, delete)
 
 
 async def work(bench: Bench) -> None:
@@ -94,6 +100,7 @@ async def world(kube: client.Client, namespace: str) -> dict[str, Any]:
     found = {}
     for kind in (
         kinds.APP,
+        kinds.CONTROLLER_REVISION,
         kinds.DEPLOYMENT,
         kinds.SERVICE,
         kinds.INGRESS,
@@ -147,11 +154,8 @@ async def fault_free(kube: client.Client, step: Step, ends: dict[str, Any]) -> d
     return dict(ends[name])
 
 
-WRITES_OF_STEP = dict(zip(STEPS, (6, 4, 2, 4), strict=True))
-"""No more and no fewer: children that differ, the status, and finalizer or budget where due."""
-
-WRITES_OF_STEP = dict(zip(STEPS, (6, 4, 2, 4), strict=True))
-"""Exactly the children that differ, the status, and the finalizer where it comes or goes."""
+WRITES_OF_STEP = dict(zip(STEPS, (7, 5, 3, 2, 7), strict=True))
+"""Exactly the release and children that differ, the status, and the finalizer where due."""
 
 CASES = [(step, writes) for step, count in WRITES_OF_STEP.items() for writes in range(count)]
 

@@ -17,7 +17,7 @@ import pytest
 
 from bex_operator.kube import client, errors, kinds
 from tests.support.api_server import ApiServer
-from tests.support.apps_cluster import app_manifest, kube, namespace, until
+from tests.support.apps_cluster import NO_REGISTRY, app_manifest, kube, namespace, until
 
 __all__ = ["kube", "namespace"]
 
@@ -79,6 +79,7 @@ async def start(api_server: ApiServer, namespace: str, tmp_path: Path) -> AsyncI
                 *("operator", "--kubeconfig", str(api_server.kubeconfig)),
                 *("--health-port", str(port), "--namespaces", namespace),
                 *("--lease-namespace", namespace, *arguments),
+                *("--registry", f"example.com={NO_REGISTRY}"),
             ]
             output = stack.enter_context(log.open("wb"))
             process = subprocess.Popen(command, stderr=output)
@@ -115,7 +116,7 @@ async def test_operator_acts_on_an_app_and_on_its_pods(
     await until(deploying(kube, namespace, "web"), "the App is acted on", 1)
 
     await kube.get(kinds.INGRESS, "web", namespace)
-    assert await operator.writes() == 5  # finalizer, three children, status
+    assert await operator.writes() == 6  # finalizer, release, three children, status
     assert operator.end() == 0
 
 

@@ -21,10 +21,13 @@ from bex_operator.api import names
 from bex_operator.controllers import app, metrics, recorder, views
 from bex_operator.kube import client, errors, kinds
 from bex_operator.plan import claims, reports
+from bex_operator.registry import resolver
 from tests.support.api_server import ApiServer
 
 Object = dict[str, Any]
 _COUNTER = itertools.count(1)
+NO_REGISTRY = "http://127.0.0.1:9"
+"""Nobody listens on the port called discard."""
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 10.0) -> None:
@@ -257,21 +260,27 @@ async def make_bench(
     watched: str | None,
     *,
     clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    registry: str = NO_REGISTRY,
     **policy_fields: Any,
 ) -> AsyncIterator[Bench]:
-    """Make a bench that watches one namespace, or all; it obeys a Policy with these fields."""
+    """Make a bench that watches one namespace, or all; it obeys a Policy with these fields.
+
+    Images are looked up at *registry*.
+    """
     platform = policy_fields.get("platform") or claims.Platform()
     base_domain = platform.base_domain
     seen, counted = views.make(kube, watched, base_domain=base_domain), metrics.Metrics()
     told = recorder.Recorder(kube, "test")
     addresses = reports.Addresses("http://{host}:8080", base_domain)
     policy = app.Policy(addresses, **{"manages": lambda _: True, **policy_fields})
-    controller = app.Controller(kube, seen, policy, counted, told, clock=clock)
+    images = resolver.Resolver({"example.com": (registry,)})
+    controller = app.Controller(kube, seen, policy, counted, told, images.resolve, clock=clock)
     tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
     try:
         for cache in seen.all:
             await asyncio.wait_for(cache.synced.wait(), 10)
-        yield Bench(kube, seen, controller, counted, namespace)
+        async with images:
+            yield Bench(kube, seen, controller, counted, namespace)
         await told.drain()
     finally:
         controller.queue.close()

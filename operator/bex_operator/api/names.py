@@ -27,6 +27,8 @@ SCALED_BY_ANNOTATION = f"{GROUP}/scaled-by"
 """On a Deployment whose replicas the operator leaves to an autoscaler."""
 APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Digest of the child as it was last applied: tells a removed field from one that others added."""
+ROLLBACK_ANNOTATION = f"{GROUP}/rollback-to"
+"""Revision (`rev-N`) whose image and configuration an App takes until its own spec changes."""
 FINALIZER = f"{GROUP}/finalizer"
 
 SECRETS_ROLE = "bex-operator-secrets"

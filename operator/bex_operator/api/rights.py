@@ -28,6 +28,8 @@ OPERATOR: tuple[Right, ...] = (
     # Asked of whoever makes an App the blocking owner of something.
     Right(names.GROUP, "apps/finalizers", ("update",)),
     Right("apps", "deployments", CHILD),
+    # Records of releases never change: no patch.
+    Right("apps", "controllerrevisions", ("get", *READ, "create", "delete")),
     Right("", "services", CHILD),
     Right("networking.k8s.io", "ingresses", CHILD),
     Right("policy", "poddisruptionbudgets", CHILD),

@@ -35,6 +35,17 @@ class Release(rules.Model):
     """Digest of the runtime configuration."""
 
 
+class Outcome(rules.Model):
+    """What became of a release."""
+
+    number: Annotated[int, Field(ge=0)]
+    """Number of the release."""
+    served: bool
+    """Whether every replica of it was ready once; if not, it was given up."""
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    """Why it was given up."""
+
+
 class AppStatus(rules.Model):
     """What was found of an App."""
 
@@ -46,6 +57,12 @@ class AppStatus(rules.Model):
     """The revision that serves, like rev-3."""
     release: Annotated[Release, Field(strict=False)] | None = None
     """The newest release, serving or on its way."""
+    history: Annotated[
+        tuple[Annotated[Outcome, Field(strict=False)], ...],
+        Field(strict=False),
+        rules.Unique("number"),
+    ] = ()
+    """What became of the last releases, by number."""
     image: str | None = None
     """Image of the revision that serves."""
     url: str | None = None

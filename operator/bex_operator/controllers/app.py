@@ -13,8 +13,9 @@ import structlog
 
 from bex_operator.api import app, conditions, names, status
 from bex_operator.controllers import children, metrics, protection, recorder, views
+from bex_operator.controllers import releases as keeping
 from bex_operator.kube import caches, client, errors, kinds, queues
-from bex_operator.plan import claims, differences, news, releases, reports, teardown, workload
+from bex_operator.plan import claims, news, reports, teardown, workload
 from bex_operator.plan import protection as protection_plan
 
 Object = dict[str, Any]
@@ -52,6 +53,7 @@ class Controller:
         policy: Policy,
         counted: metrics.Metrics,
         told: recorder.Recorder,
+        resolve: keeping.Resolve,
         *,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
@@ -64,8 +66,10 @@ class Controller:
         self._recorder = told
         self._writer = children.Writer(kube, counted)
         self._guard = protection.Guard(kube, policy.own_secrets)
+        self._keeper = keeping.Keeper(seen, self._writer, resolve)
         seen.apps.listen(self._app_changed)
-        seen.pods.listen(self._pod_changed)
+        seen.pods.listen(self._labelled_changed)
+        seen.records.listen(self._labelled_changed)
         for cache in seen.children.values():
             cache.listen(self._child_changed)
         seen.children[kinds.INGRESS.kind].listen(self._ingress_changed)
@@ -98,7 +102,7 @@ class Controller:
             wanted = _understood(manifest)
             await self._check_secrets(wanted, key[0])
             return await self._converge(manifest, _buildable(wanted))
-        except _Refused as refused:
+        except keeping.NotReleased as refused:
             await self._refuse(manifest, refused.refusal)
             return refused.again_seconds
         except children.NameTaken as taken:
@@ -152,21 +156,26 @@ class Controller:
             self._policy.platform,
         )
         before = reports.recorded(manifest)
-        deployments = self._views.children[kinds.DEPLOYMENT.kind]
-        deployed = deployments.get(owner.namespace, owner.name)
-        release = releases.choose(
-            releases.digest(wanted),
-            releases.of_deployment(deployed)
-            if deployed is not None and differences.owned_by(deployed, owner.uid)
-            else None,
-            before.release if before else None,
-        )
+        settled = await self._keeper.settle(manifest, wanted, before)
+        if (
+            settled.wanted.env != wanted.env
+            or settled.wanted.env_from_secret != wanted.env_from_secret
+        ):
+            # What is restored may name what was protected since.
+            await self._check_secrets(settled.wanted, owner.namespace)
+        wanted, release = settled.wanted, settled.release
         leaving = await self._apply(owner, workload.render(wanted, owner, release, outcome.granted))
         now = self._clock()
-        observed = dataclasses.replace(self._observe(manifest), leaving=leaving)
+        observed = dataclasses.replace(
+            self._observe(settled.manifest), leaving=leaving, standing=settled.standing
+        )
         after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
-        await self._report(manifest, before, after, now)
-        return reports.recheck_seconds(observed, now=now)
+        await self._report(settled.manifest, before, after, now)
+        return _soonest(
+            reports.recheck_seconds(observed, now=now),
+            settled.again,
+            keeping.given_up_seconds(before, after),
+        )
 
     def _asked(self, wanted: app.App) -> tuple[str, ...]:
         return app.hosts_of(wanted, self._policy.platform.base_domain)
@@ -174,7 +183,7 @@ class Controller:
     async def _check_secrets(self, wanted: app.App, namespace: str) -> None:
         refusal = await self._guard.check(wanted, namespace)
         if refusal is not None:
-            raise _Refused(refusal, protection_plan.RECHECK_SECONDS)
+            raise keeping.NotReleased(refusal, protection_plan.RECHECK_SECONDS)
 
     def _observe(self, manifest: Object) -> reports.Observed:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
@@ -303,7 +312,7 @@ class Controller:
         if names.FINALIZER not in finalizers:
             return None
         step = teardown.next_step(self._views.owned_by(manifest))
-        failed = await self._writer.remove_all(self._views.children, step.delete)
+        failed = await self._writer.remove_all(self._views.by_kind, step.delete)
         now = self._clock()
         left = teardown.patience_seconds(manifest, now=now)
         if step.done:
@@ -335,7 +344,7 @@ class Controller:
             hosts = _moved_hosts(change.before, change.after, self._views.asked_hosts)
             self._enqueue_claimants(hosts, change.key)
 
-    def _pod_changed(self, change: caches.Change) -> None:
+    def _labelled_changed(self, change: caches.Change) -> None:
         manifest = change.after or change.before or {}
         name = manifest["metadata"].get("labels", {}).get(names.APP_LABEL)
         self._enqueue_known((change.key[0], name), change)
@@ -359,14 +368,8 @@ class Controller:
             self.queue.add(key, fresh=not change.initial)
 
 
-class _Refused(Exception):
-    """The App cannot be acted on."""
-
-    def __init__(self, refusal: reports.Refusal, again_seconds: float | None = None) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
-        self.again_seconds = again_seconds
-        """When to look again although the App may be the same; None: not before it changes."""
+def _soonest(*times: float | None) -> float | None:
+    return min((each for each in times if each is not None), default=None)
 
 
 def _namespace_ends(forbidden: errors.Forbidden) -> bool:
@@ -378,13 +381,13 @@ def _understood(manifest: Object) -> app.App:
     try:
         return app.App.from_manifest(manifest)
     except pydantic.ValidationError as bad:
-        raise _Refused(reports.Refusal("BadSpec", app.describe(bad))) from bad
+        raise keeping.NotReleased(reports.Refusal("BadSpec", app.describe(bad))) from bad
 
 
 def _buildable(wanted: app.App) -> app.App:
     """Refuse an App that must be built first, until builds land."""
     if wanted.image is None:
-        raise _Refused(NOT_SUPPORTED)
+        raise keeping.NotReleased(NOT_SUPPORTED)
     return wanted
 
 

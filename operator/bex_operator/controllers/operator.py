@@ -6,10 +6,11 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -17,6 +18,7 @@ from bex_operator.api import hosts
 from bex_operator.controllers import app, health, metrics, recorder, views
 from bex_operator.kube import client, leases
 from bex_operator.plan import claims, reports
+from bex_operator.registry import resolver
 
 WORKERS = 10
 SYNC_SECONDS = 120.0
@@ -44,6 +46,8 @@ class Settings:
     """Which hosts are the platform's to keep and to give."""
     own_secrets: frozenset[str]
     """Names of Secrets that no App may name."""
+    registries: Mapping[str, tuple[str, ...]]
+    """Where images of a registry are looked up instead, in order."""
     leader_elect: bool
     lease_namespace: str
     identity: str
@@ -93,6 +97,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=env.get("BEX_OWN_SECRETS", ""),
         help="names of Secrets that no App may name, comma-separated, besides the labelled ones",
     )
+    parser.add_argument(
+        "--registry",
+        action="append",
+        type=endpoint,
+        default=[endpoint(each) for each in env.get("BEX_REGISTRIES", "").split()],
+        metavar="HOST=URL[,URL]",
+        help="where images named HOST/… are looked up, like registry.example.com=http://10.0.0.5",
+    )
     parser.add_argument("--leader-elect", action="store_true")
     parser.add_argument(
         "--identity",
@@ -100,6 +112,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name in the lease; one that a restart keeps leads again at once",
     )
     parser.add_argument("--lease-namespace", default=env.get("BEX_LEASE_NAMESPACE", "bex-system"))
+
+
+def endpoint(text: str) -> tuple[str, tuple[str, ...]]:
+    """Read `HOST=URL[,URL]`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    host, _, given = text.partition("=")
+    urls = tuple(each.rstrip("/") for each in given.split(",") if each)
+    if not host or not urls or any(urlsplit(url).scheme not in {"http", "https"} for url in urls):
+        raise ValueError(f"{text!r} is not of the form HOST=URL[,URL]")
+    return host, urls
 
 
 async def run(args: argparse.Namespace) -> None:
@@ -113,6 +138,7 @@ async def run(args: argparse.Namespace) -> None:
         public_url=args.public_url,
         platform=claims.Platform(args.base_domain or None, frozenset(args.reserved_hosts)),
         own_secrets=frozenset(each for each in args.own_secrets.split(",") if each),
+        registries=dict(args.registry),
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,
         identity=args.identity or f"{socket.gethostname()}-{os.getpid()}",
@@ -127,9 +153,10 @@ async def run(args: argparse.Namespace) -> None:
 async def operate(settings: Settings, stop: asyncio.Event) -> None:
     """Run until *stop* is set."""
     counted = metrics.Metrics()
-    async with client.Client.from_kubeconfig(
-        settings.kubeconfig, user_agent="bex-operator"
-    ) as kube:
+    async with (
+        client.Client.from_kubeconfig(settings.kubeconfig, user_agent="bex-operator") as kube,
+        resolver.Resolver(settings.registries) as registries,
+    ):
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
         base_domain = settings.platform.base_domain
         seen = views.make(kube, one, settings.namespace_labels, base_domain=base_domain)
@@ -140,7 +167,7 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
             settings.platform,
             settings.own_secrets,
         )
-        controller = app.Controller(kube, seen, policy, counted, told)
+        controller = app.Controller(kube, seen, policy, counted, told, registries.resolve)
 
         def synced() -> bool:
             return all(cache.synced.is_set() for cache in seen.all)

@@ -34,6 +34,8 @@ class Views:
     pods: caches.Cache
     children: Mapping[str, caches.Cache]
     """By kind."""
+    records: caches.Cache
+    """ControllerRevisions of Apps."""
     namespaces: caches.Cache | None = None
     """Those with the label that the operator was given; None if it was given none."""
     base_domain: str | None = None
@@ -43,19 +45,27 @@ class Views:
     def all(self) -> tuple[caches.Cache, ...]:
         """Every cache."""
         labelled = () if self.namespaces is None else (self.namespaces,)
-        return (self.apps, self.pods, *self.children.values(), *labelled)
+        return (self.apps, self.pods, *self.children.values(), self.records, *labelled)
+
+    @property
+    def by_kind(self) -> Mapping[str, caches.Cache]:
+        """The caches of everything that an App owns."""
+        return {**self.children, self.records.scope.kind.kind: self.records}
 
     def owned_by(self, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the children that are the App object's own."""
         metadata = manifest["metadata"]
-        found = (
-            cache.get(metadata["namespace"], metadata["name"]) for cache in self.children.values()
-        )
+        namespace, name = metadata["namespace"], metadata["name"]
+        found = (cache.get(namespace, name) for cache in self.children.values())
         return [
             child
-            for child in found
+            for child in (*found, *self.records_of(namespace, name))
             if child is not None and differences.owned_by(child, metadata["uid"])
         ]
+
+    def records_of(self, namespace: str, name: str) -> list[dict[str, Any]]:
+        """Return the ControllerRevisions that have the App's label."""
+        return self.records.by_index(BY_APP, f"{namespace}/{name}")
 
     def pods_of(self, namespace: str, name: str) -> tuple[pods_plan.Pod, ...]:
         """Return the App's pods that count."""
@@ -138,11 +148,13 @@ def make(
         for kind in CHILDREN
     }
     children[kinds.INGRESS.kind].index(BY_HOST, hosts_of_ingress)
+    records = caches.Cache(kube, caches.Scope(kinds.CONTROLLER_REVISION, namespace, labels=mine))
+    records.index(BY_APP, _app_of)
     labelled = None
     if namespace_labels:
         scope = caches.Scope(kinds.NAMESPACE, labels=namespace_labels, slim=_identity)
         labelled = caches.Cache(kube, scope)
-    return Views(apps, pod_cache, children, labelled, base_domain)
+    return Views(apps, pod_cache, children, records, labelled, base_domain)
 
 
 def hosts_of_app(manifest: Mapping[str, Any], base_domain: str | None = None) -> Iterator[str]:

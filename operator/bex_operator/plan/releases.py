@@ -46,19 +46,18 @@ def digest(wanted: app.App) -> str:
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def choose(
-    wanted: str, deployed: status.Release | None, recorded: status.Release | None
-) -> status.Release:
+def choose(wanted: str, *sources: status.Release | None, anew: bool = False) -> status.Release:
     """Return the release with digest *wanted*: the one there is, or one with a new number.
 
-    *deployed* is read from the Deployment, *recorded* from the App's status. A crash between the
-    two writes leaves the Deployment ahead; a deleted Deployment leaves only the record.
+    *sources* are the Deployment, the App's status and the newest record. A crash between writes
+    leaves one ahead of the others, and any of them may have been deleted. *anew* makes a new
+    release even of the same configuration.
     """
-    known = [release for release in (deployed, recorded) if release is not None]
+    known = [release for release in sources if release is not None]
     newest = max(known, key=lambda release: release.number, default=None)
     if newest is None:
         return status.Release(number=1, digest=wanted)
-    if newest.digest == wanted:
+    if newest.digest == wanted and not anew:
         return newest
     return status.Release(number=newest.number + 1, digest=wanted)
 

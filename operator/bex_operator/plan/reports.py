@@ -9,10 +9,22 @@ import pydantic
 
 from bex_operator.api import app, conditions, names, status
 from bex_operator.api import hosts as hosts_api
-from bex_operator.plan import causes, claims, releases, workload
+from bex_operator.plan import causes, claims, history, releases, workload
 from bex_operator.plan import pods as pods_plan
 
 Fact = conditions.Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the release whose pods run stands to the newest one."""
+
+    newest: status.Release | None = None
+    """The newest release; None if it is the one that runs."""
+    held: causes.Cause | None = None
+    """Why what the spec asks for does not run."""
+    note: str | None = None
+    """What is to be known of the newest release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class Observed:
     autoscaler: Mapping[str, Any] | None = None
     leaving: Sequence[str] = ()
     """Kinds of children that are on their way out and must be gone before they are made anew."""
+    standing: Standing = Standing()
 
     @property
     def generation(self) -> int:
@@ -65,9 +78,12 @@ class _Rollout:
     """The Deployment's controller has taken in what was asked of it."""
     leaving: Sequence[str]
     cause: causes.Cause | None
+    standing: Standing
 
     @property
     def complete(self) -> bool:
+        if self.standing.held is not None:
+            return False
         return self.ready >= self.wanted and self.settled and not self.leaving
 
 
@@ -134,7 +150,8 @@ def report(
         phase=_phase(wanted, observed, rollout),
         observed_generation=observed.generation,
         active_revision=rollout.revision if active else was.active_revision,
-        release=release,
+        release=observed.standing.newest or release,
+        history=history.outcomes(was.history, _outcome(observed, rollout, release, was)),
         image=wanted.image if active else was.image,
         url=urls[0],
         urls=urls,
@@ -173,6 +190,7 @@ def _rollout(
     count = workload.scale_of(wanted, observed.deployment)
     was_active = before is not None and before.active_revision == revision
     settled = _is_settled(observed.deployment, count)
+    held = observed.standing.held
     return _Rollout(
         revision=revision,
         wanted=count,
@@ -182,10 +200,31 @@ def _rollout(
         late=_is_late(observed.deployment),
         settled=settled,
         leaving=observed.leaving,
-        cause=causes.first(wanted, observed.deployment, current, now=now)
-        if ready < count
-        else None,
+        cause=_cause(wanted, observed, current, now) if ready < count else held,
+        standing=observed.standing,
     )
+
+
+def _cause(
+    wanted: app.App, observed: Observed, current: Sequence[pods_plan.Pod], now: datetime.datetime
+) -> causes.Cause | None:
+    held = observed.standing.held
+    return held or causes.first(wanted, observed.deployment, current, now=now)
+
+
+def _outcome(
+    observed: Observed, rollout: _Rollout, release: status.Release, was: status.AppStatus
+) -> status.Outcome | None:
+    """Tell what became of the release that runs, once that is known."""
+    if rollout.active:
+        return status.Outcome(number=release.number, served=True)
+    older = was.active_revision
+    serves = any(pod.ready for pod in observed.pods if pod.revision == older)
+    if observed.standing.held or not (rollout.late and rollout.wanted and serves):
+        return None
+    why = f": {rollout.cause.message}" if rollout.cause else ""
+    message = f"{_late_message(rollout)}, {older} goes on serving{why}"
+    return status.Outcome(number=release.number, served=False, message=message[:1000])
 
 
 def _is_settled(deployment: Mapping[str, Any] | None, count: int) -> bool:
@@ -202,7 +241,13 @@ def _is_settled(deployment: Mapping[str, Any] | None, count: int) -> bool:
 
 
 def _is_late(deployment: Mapping[str, Any] | None) -> bool:
-    found = (deployment or {}).get("status", {}).get("conditions") or []
+    """Tell whether the rollout takes too long; what was said of an earlier one does not count."""
+    if deployment is None:
+        return False
+    seen = int(deployment.get("status", {}).get("observedGeneration") or 0)
+    if seen < int(deployment["metadata"].get("generation", 0)):
+        return False
+    found = deployment.get("status", {}).get("conditions") or []
     return any(
         each["type"] == "Progressing" and each.get("reason") == "ProgressDeadlineExceeded"
         for each in found
@@ -232,14 +277,19 @@ def _ready(wanted: app.App, rollout: _Rollout) -> Fact:
 
 
 def _released(wanted: app.App, rollout: _Rollout) -> Fact:
+    held, note = rollout.standing.held, rollout.standing.note
+    noted = f"; {note}" if note else ""
+    if held is not None:
+        return Fact(conditions.RELEASED, False, held.reason, held.message)
     if rollout.active:
-        return Fact(conditions.RELEASED, True, "Released", f"{rollout.revision} serves")
+        return Fact(conditions.RELEASED, True, "Released", f"{rollout.revision} serves{noted}")
     if workload.replicas_of(wanted) == 0:
         message = f"{rollout.revision} is released when the App runs again"
         return Fact(conditions.RELEASED, False, "Parked", message)
     if rollout.late:
         return Fact(conditions.RELEASED, False, "ProgressDeadlineExceeded", _late_message(rollout))
-    return Fact(conditions.RELEASED, False, "RollingOut", f"{rollout.revision} is on its way")
+    message = f"{rollout.revision} is on its way{noted}"
+    return Fact(conditions.RELEASED, False, "RollingOut", message)
 
 
 def _progressing(wanted: app.App, rollout: _Rollout) -> Fact:

@@ -1,4 +1,5 @@
-"""In which order what belongs to a deleted App goes: routes first, so no request meets a ruin.
+"""In which order what belongs to a deleted App goes: routes first, so no request meets a ruin;
+records of releases last, so that nothing runs of which nobody knows what it is.
 
 Nothing is forced. What does not go within `STALL_SECONDS` of the App's deletion is told in the
 condition DeletionStalled, and asked for again at ease.
@@ -14,6 +15,7 @@ from bex_operator.api import conditions, names, status
 STAGES: tuple[tuple[str, ...], ...] = (
     ("Ingress",),
     ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"),
+    ("ControllerRevision",),
 )
 STALL_SECONDS = 900.0
 STALLED_RETRY_SECONDS = 30.0

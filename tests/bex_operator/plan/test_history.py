@@ -1,0 +1,175 @@
+"""Which configuration an App is to have, what is recorded of it, and what is forgotten."""
+
+from typing import Any
+
+import pytest
+
+from bex_operator import api
+from bex_operator.api import names, records, status
+from bex_operator.plan import history, releases, workload
+
+OWNER = workload.Owner("web", "apps", "uid-1")
+DIGEST = "sha256:" + "a" * 64
+
+
+def app(**fields: Any) -> api.App:
+    """An App."""
+    return api.App(**{"name": "web", "image": "a/b:1", **fields})
+
+
+def record(number: int, made: api.App | None = None, **fields: Any) -> records.Record:
+    """The record of a release with this configuration."""
+    made = made or app(env=[{"name": "N", "value": str(number)}])
+    given = {"number": number, "digest": releases.digest(made), "why": "", **fields}
+    return records.Record(**{"config": history.config_of(made), **given})
+
+
+def rollback(revision: str) -> dict[str, str]:
+    """Annotations that ask for a rollback."""
+    return {names.ROLLBACK_ANNOTATION: revision}
+
+
+OLD, NEW = app(port=1), app(port=2, replicas=5, host="a.example.com")
+KNOWN = (record(1, OLD, image_digest=DIGEST), record(2, NEW))
+
+
+def test_without_a_rollback_the_spec_counts() -> None:
+    """Records alone change nothing."""
+    assert history.wish(NEW, {}, KNOWN) == history.Wish(NEW)
+
+
+def test_rollback_takes_configuration_and_leaves_scale_and_routes() -> None:
+    """What makes the pods is the old release's, all else stays the spec's."""
+    wish = history.wish(NEW, rollback("rev-1"), KNOWN)
+
+    assert wish.fresh
+    assert wish.wanted.port == 1
+    assert (wish.wanted.replicas, wish.wanted.host) == (5, "a.example.com")
+
+
+def opened_rollback() -> records.Record:
+    """The release that restores rev-1."""
+    wish = history.wish(NEW, rollback("rev-1"), KNOWN)
+    release = status.Release(number=3, digest=releases.digest(wish.wanted))
+    return history.opened(wish, release, KNOWN[-1])
+
+
+def test_rollback_is_a_release_with_the_digest_of_then() -> None:
+    """The tag is not looked up again: it may mean another image by now."""
+    made = opened_rollback()
+
+    assert (made.number, made.rollback_to, made.image_digest) == (3, 1, DIGEST)
+    assert made.why == "rollback to rev-1"
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"replicas": 9}, {"suspended": True}, {"host": "b.example.com"}]
+)
+def test_rollback_holds_while_the_spec_runs_the_same(change: dict[str, Any]) -> None:
+    """Another `up` of the same program, or another scale, does not undo it."""
+    spec = NEW.model_copy(update=change)
+
+    wish = history.wish(spec, rollback("rev-1"), (*KNOWN, opened_rollback()))
+
+    assert not wish.ended
+    assert not wish.fresh
+    assert wish.wanted.port == 1
+
+
+def test_rollback_ends_with_a_changed_spec() -> None:
+    """Whoever mends the program gets what it says."""
+    spec = app(port=7)
+
+    wish = history.wish(spec, rollback("rev-1"), (*KNOWN, opened_rollback()))
+
+    assert wish == history.Wish(spec, ended=True)
+
+
+def test_restart_goes_on_beside_a_rollback() -> None:
+    """It restarts what runs; the release is another with the same configuration and origin."""
+    before = opened_rollback()
+    spec = NEW.model_copy(update={"restarted_at": "2026-01-31T12:00:00Z"})
+
+    wish = history.wish(spec, rollback("rev-1"), (*KNOWN, before))
+
+    assert not wish.ended
+    release = status.Release(number=4, digest=releases.digest(wish.wanted))
+    made = history.opened(wish, release, before)
+    assert release.digest != before.digest
+    assert (made.why, made.rollback_to, made.image_digest) == ("restart", 1, DIGEST)
+
+
+def test_rollback_to_what_cannot_be_scaled_by_load_runs_a_fixed_number() -> None:
+    """Without CPU set aside an autoscaler has nothing to go by."""
+    spec = app(tier="pro", autoscaling={"maxReplicas": 5}, replicas=3)
+
+    wish = history.wish(spec, rollback("rev-1"), KNOWN)
+
+    assert (wish.wanted.autoscaling, wish.wanted.replicas, wish.wanted.port) == (None, 3, 1)
+
+
+def test_record_that_a_later_version_refuses_is_impossible() -> None:
+    """It is told, not tried."""
+    broken = KNOWN[0].model_copy(update={"config": {"image": "a/b:1", "tier": "gone"}})
+
+    with pytest.raises(history.Impossible, match=r"cannot run any more: spec\.tier"):
+        history.wish(NEW, rollback("rev-1"), (broken, KNOWN[1]))
+
+
+@pytest.mark.parametrize("asked", ["rev-9", "", "rev-x", "yesterday"])
+def test_rollback_to_what_is_not_kept_is_impossible(asked: str) -> None:
+    """The message names what is kept."""
+    with pytest.raises(history.Impossible, match="kept: rev-1, rev-2"):
+        history.wish(NEW, rollback(asked), KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("image", "pinned"),
+    [
+        ("a/b:1", f"a/b@{DIGEST}"),
+        ("nginx", f"nginx@{DIGEST}"),
+        ("localhost:5050/a:1", f"localhost:5050/a@{DIGEST}"),
+        (f"a/b:1@{DIGEST}", f"a/b:1@{DIGEST}"),
+    ],
+)
+def test_image_is_pinned_by_its_digest(image: str, pinned: str) -> None:
+    """A tag may move, and what is by digest already stays as it is written."""
+    made = record(1, app(image=image), image_digest=DIGEST)
+
+    assert history.pinned(app(image=image), made).image == pinned
+
+
+def test_record_reads_back_from_its_object() -> None:
+    """Nothing is lost on the way through the API server."""
+    made = opened_rollback()
+
+    manifest = history.render(made, OWNER)
+
+    assert history.read([manifest], OWNER.uid) == (made,)
+    assert history.read([manifest], "another uid") == ()
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"digest": 1}, {"digest": "d", "config": 3}])
+def test_garbled_record_counts_as_none(data: Any) -> None:
+    """Somebody else's object, or a damaged one, stops nothing."""
+    assert records.Record.from_manifest({"revision": 1, "data": data}) is None
+
+
+def test_last_ten_the_serving_and_the_restored_one_are_kept() -> None:
+    """What may be needed is never forgotten."""
+    known = [record(number) for number in range(1, 15)]
+
+    spare = history.superfluous(known, "rev-2", 3)
+
+    assert [each.number for each in spare] == [1, 4]
+
+
+def test_release_that_served_never_failed() -> None:
+    """What became of a release is told once; the last ten are kept."""
+    served = status.Outcome(number=1, served=True)
+    failed = status.Outcome(number=1, served=False, message="m")
+
+    assert history.outcomes((), served, failed) == (served,)
+    assert history.outcomes((failed,), served) == (served,)
+    many = [status.Outcome(number=number, served=True) for number in range(20)]
+    assert [each.number for each in history.outcomes(many)] == list(range(10, 20))

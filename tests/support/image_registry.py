@@ -1,0 +1,73 @@
+"""The real registry on loopback, and images of nothing to put into it."""
+
+import contextlib
+import hashlib
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bex_stack.embedded import toolchain
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry and where it answers."""
+
+    url: str
+
+    async def push(self, repository: str, tag: str, content: str) -> str:
+        """Push an image without layers; *content* makes its digest, which is returned."""
+        config = json.dumps({"author": content, "rootfs": {"type": "layers", "diff_ids": []}})
+        blob = f"sha256:{hashlib.sha256(config.encode()).hexdigest()}"
+        described = {"mediaType": CONFIG, "digest": blob, "size": len(config)}
+        manifest = json.dumps(
+            {"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": []}
+        )
+        async with aiohttp.ClientSession(base_url=self.url, raise_for_status=True) as session:
+            async with session.post(f"/v2/{repository}/blobs/uploads/") as started:
+                location = started.headers["Location"]
+            path = location.removeprefix(self.url)
+            async with session.put(path, params={"digest": blob}, data=config.encode()):
+                pass
+            async with session.put(
+                f"/v2/{repository}/manifests/{tag}",
+                data=manifest.encode(),
+                headers={"Content-Type": MANIFEST},
+            ):
+                pass
+        return f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = toolchain.ensure(["registry"]).path("registry")
+    arguments = [f"-root={tmp_path / 'images'}", f"-listen=127.0.0.1:{port}"]
+    with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", str(program), *arguments]) as process:
+        try:
+            _wait(port)
+            yield Registry(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"the registry does not listen on port {port} after 10 s")
