@@ -166,6 +166,44 @@ def apps(
 
 
 @app.command()
+def releases(
+    name: Annotated[str, typer.Argument(metavar="APP", help="Which app.")],
+    stack: Stack = DEFAULT_STACK,
+    cwd: Project = HERE,
+    config_file: ConfigFile = None,
+    output_json: Json = False,
+) -> None:
+    """List an app's releases, newest first: what ran, since when, why, and how it ended."""
+    from bex_stack import release_table
+
+    target = targets.read(cwd.resolve(), stack, config_file)
+    rows = asyncio.run(release_table.observe(target, name)).rows()
+    if output_json:
+        _print_json([row.as_dict() for row in rows])
+    else:
+        _out().print(release_table.render(rows), soft_wrap=True)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="APP", help="Which app.")],
+    revision: Annotated[
+        str | None,
+        typer.Argument(metavar="[rev-N]", help="Which release; the one that served before."),
+    ] = None,
+    stack: Stack = DEFAULT_STACK,
+    cwd: Project = HERE,
+    config_file: ConfigFile = None,
+) -> None:
+    """Restore an earlier release's image and configuration until the app's program changes."""
+    from bex_stack import release_table
+
+    target = targets.read(cwd.resolve(), stack, config_file)
+    said = asyncio.run(release_table.roll_back(target, name, revision))
+    _out().print(f"{name}: {said}", soft_wrap=True)
+
+
+@app.command()
 def status(
     stack: Stack = DEFAULT_STACK,
     cwd: Project = HERE,

@@ -1,0 +1,193 @@
+"""An app's releases: the table of them, and the order to go back to one."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich import markup, table
+
+from bex_operator import api
+from bex_operator.api import names, records
+from bex_operator.kube import client as kube
+from bex_operator.kube import errors as kube_errors
+from bex_operator.kube import kinds
+from bex_stack import errors, targets
+
+TIMEOUT_SECONDS = 180.0
+POLL_SECONDS = 0.5
+SHORT_DIGEST = len("sha256:") + 12
+COLOURS = {"serving": "green", "failed": "red", "on its way": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One release."""
+
+    revision: str
+    image: str
+    """As written."""
+    digest: str
+    """What the image's tag meant, cut short; `-` if the tag is used as it is."""
+    when: str
+    why: str
+    state: str
+    """`serving`, `on its way`, `failed`, `served` (once) or `skipped` (never served)."""
+    message: str
+    """Why it failed."""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the row as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """An App object and its records, newest first."""
+
+    app: Mapping[str, Any]
+    kept: Sequence[tuple[records.Record, str]]
+    """With the time of each."""
+
+    @property
+    def serving(self) -> str | None:
+        """The revision that serves."""
+        revision = self.app.get("status", {}).get("activeRevision")
+        return str(revision) if revision else None
+
+    def rows(self) -> list[Row]:
+        """Lay each release out."""
+        return [self._row(record, when) for record, when in self.kept]
+
+    def target(self, revision: str | None) -> records.Record:
+        """Return the release to go back to.
+
+        Without *revision* it is the one that served before the newest, whether that serves or not.
+
+        Raises:
+            errors.StackError: there is none.
+        """
+        all_of_them = [record for record, _ in self.kept]
+        served = {each.number for each in self._history() if each.served}
+        if revision is not None:
+            wanted = [each for each in all_of_them if each.revision == revision]
+        else:
+            wanted = [each for each in all_of_them[1:] if each.number in served]
+        if wanted:
+            return wanted[0]
+        name, known = self.app["metadata"]["name"], ", ".join(each.revision for each in all_of_them)
+        if revision is None:
+            raise errors.StackError(f"App {name}: no earlier release that served is kept")
+        raise errors.StackError(f"App {name}: {revision} is not kept; kept: {known or 'none'}")
+
+    def _history(self) -> Sequence[Any]:
+        found = self.app.get("status", {}).get("history") or []
+        return [_Outcome(each["number"], each["served"], each.get("message", "")) for each in found]
+
+    def _row(self, record: records.Record, when: str) -> Row:
+        outcome = next((each for each in self._history() if each.number == record.number), None)
+        newest = record.number == self.kept[0][0].number
+        if record.revision == self.serving:
+            state = "serving"
+        elif outcome is not None:
+            state = "served" if outcome.served else "failed"
+        else:
+            state = "on its way" if newest else "skipped"
+        return Row(
+            revision=record.revision,
+            image=record.image,
+            digest=(record.image_digest or "-")[:SHORT_DIGEST],
+            when=when,
+            why=record.why,
+            state=state,
+            message=outcome.message if outcome and not outcome.served else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    number: int
+    served: bool
+    message: str
+
+
+async def observe(target: targets.Target, name: str) -> Releases:
+    """Read an app's releases from the stack's cluster."""
+    async with _client(target) as client:
+        return await _read(client, name)
+
+
+async def roll_back(target: targets.Target, name: str, revision: str | None) -> str:
+    """Go back to a release, wait until what restores it serves, and say what happened.
+
+    Raises:
+        errors.StackError: there is no such release.
+        errors.NotReady: it does not serve in time.
+    """
+    async with _client(target) as client:
+        before = await _read(client, name)
+        wanted = before.target(revision)
+        newest = before.kept[0][0]
+        if newest.rollback_to == wanted.number and _ordered(before.app) == wanted.revision:
+            return f"{newest.revision} restores {wanted.revision} already"
+        order = {"metadata": {"annotations": {names.ROLLBACK_ANNOTATION: wanted.revision}}}
+        await client.patch(kinds.APP, name, api.NAMESPACE, order, field_manager="bex")
+        restored = await _wait(client, name, newest.number)
+    return f"{restored} serves and restores {wanted.revision}"
+
+
+def render(rows: Sequence[Row]) -> table.Table:
+    """Lay the rows out as a table without lines, so that scripts can cut it too."""
+    drawn = table.Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("REVISION", "IMAGE", "DIGEST", "WHEN", "STATE", "WHY"):
+        drawn.add_column(heading, no_wrap=heading != "WHY")
+    for each in rows:
+        colour = COLOURS.get(each.state, "dim")
+        why = f"{each.why}; {each.message}" if each.message else each.why
+        state = f"[{colour}]{each.state}[/{colour}]"
+        drawn.add_row(each.revision, each.image, each.digest, each.when, state, markup.escape(why))
+    return drawn
+
+
+def _client(target: targets.Target) -> kube.Client:
+    path = target.instance.kubeconfig
+    if not path.exists():
+        raise errors.StackError(f"stack {target.stack} is not up: there is no {path.name}")
+    return kube.Client.from_kubeconfig(path)
+
+
+async def _read(client: kube.Client, name: str) -> Releases:
+    try:
+        app = await client.get(kinds.APP, name, api.NAMESPACE)
+    except kube_errors.NotFound as exc:
+        raise errors.StackError(f"there is no App {name!r}; `bex apps` lists them") from exc
+    except kube_errors.KubeError as exc:
+        raise errors.StackError(f"the cluster does not answer: {exc}") from exc
+    labels = f"{names.APP_UID_LABEL}={app['metadata']['uid']}"
+    found = await client.list(kinds.CONTROLLER_REVISION, api.NAMESPACE, labels=labels)
+    read = [
+        (record, each["metadata"]["creationTimestamp"])
+        for each in found.items
+        if (record := records.Record.from_manifest(each)) is not None
+    ]
+    return Releases(app, sorted(read, key=lambda pair: -pair[0].number))
+
+
+def _ordered(app: Mapping[str, Any]) -> str | None:
+    annotations = app["metadata"].get("annotations") or {}
+    return annotations.get(names.ROLLBACK_ANNOTATION)
+
+
+async def _wait(client: kube.Client, name: str, before: int) -> str:
+    """Wait until a release newer than *before* serves."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        status = (await client.get(kinds.APP, name, api.NAMESPACE)).get("status", {})
+        newest = int(status.get("release", {}).get("number", 0))
+        if newest > before and status.get("activeRevision") == f"rev-{newest}":
+            return f"rev-{newest}"
+        if time.monotonic() > deadline:
+            ready = {each["type"]: each for each in status.get("conditions", [])}.get("Ready", {})
+            raise errors.NotReady(f"App {name}: {ready.get('message', 'no reason given yet')}")
+        await asyncio.sleep(POLL_SECONDS)
