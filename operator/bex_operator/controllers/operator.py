@@ -82,13 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--base-domain",
-        type=lambda text: hosts.domain(text) if text else "",
+        type=_base_domain,
         default=env.get("BEX_BASE_DOMAIN", ""),
         help="Apps with `expose: true` get a name under it",
     )
     parser.add_argument(
         "--reserved-hosts",
-        type=lambda text: [hosts.pattern(each) for each in text.split(",") if each],
+        type=_reserved_hosts,
         default=env.get("BEX_RESERVED_HOSTS", ""),
         help="hosts that no App may have, comma-separated, like registry.example.com,*.bex.co",
     )
@@ -127,6 +127,20 @@ def endpoint(text: str) -> tuple[str, tuple[str, ...]]:
     return host, urls
 
 
+def _base_domain(text: str) -> str:
+    try:
+        return hosts.domain(text) if text else ""
+    except ValueError as bad:
+        raise argparse.ArgumentTypeError(str(bad)) from bad
+
+
+def _reserved_hosts(text: str) -> frozenset[str]:
+    try:
+        return frozenset(hosts.pattern(each) for each in text.split(",") if each)
+    except ValueError as bad:
+        raise argparse.ArgumentTypeError(str(bad)) from bad
+
+
 async def run(args: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT."""
     settings = Settings(
@@ -136,7 +150,7 @@ async def run(args: argparse.Namespace) -> None:
         namespace_labels=args.namespace_labels or None,
         namespaces=tuple(each for each in args.namespaces.split(",") if each),
         public_url=args.public_url,
-        platform=claims.Platform(args.base_domain or None, frozenset(args.reserved_hosts)),
+        platform=claims.Platform(args.base_domain or None, args.reserved_hosts),
         own_secrets=frozenset(each for each in args.own_secrets.split(",") if each),
         registries=dict(args.registry),
         leader_elect=args.leader_elect,
