@@ -10,7 +10,7 @@ from typing import Any
 
 from rich import console as consoles
 
-from bex_stack import answering, errors, hosts, rendering, stack_files, targets
+from bex_stack import answering, errors, hosts, rendering, settings, stack_files, targets
 from bex_stack.embedded import teardown
 from bex_stack.engine import engine as engines
 from bex_stack.engine import errors as engine_errors
@@ -48,6 +48,7 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
             console.print("nothing to do")
         elif not ask("Do this?"):
             raise errors.NotConfirmed("not confirmed; nothing was changed")
+    settings.home().mkdir(mode=0o700, parents=True, exist_ok=True)
     with view.shown(), _substrate_heard(view.listen):
         result = engine.up()
     _report(result, console)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIR = 0o700
+LOCK_SECONDS = 120.0
+"""What is done under a lock takes seconds; stopping many processes takes longest."""
+LOCK_POLL_SECONDS = 0.01
 
 
 def ensure_dir(path: Path) -> Path:
@@ -52,16 +56,34 @@ def read(path: Path) -> bytes | None:
         return None
 
 
+class LockTimeout(RuntimeError):
+    """Another process held a lock for far longer than its work takes."""
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, timeout_seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the lock file *path*: one process or thread at a time goes on, the others wait.
 
-    What is done inside takes seconds at most, so the wait has no limit of its own.
+    Raises: LockTimeout.
     """
     path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        end = time.monotonic() + timeout_seconds
+        while not _try_lock(handle):
+            if time.monotonic() > end:
+                raise LockTimeout(
+                    f"another bex has held {path} for {timeout_seconds:.0f} s; see who: fuser {path}"
+                )
+            time.sleep(LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -65,12 +65,15 @@ def ensure(instance: instances.Instance) -> None:
 
 def exists(instance: instances.Instance) -> bool:
     """Whether the instance's table exists."""
-    listed = subprocess.run(
-        ["nft", "list", "table", "ip", instance.table],
-        capture_output=True,
-        timeout=_COMMAND_SECONDS,
-        check=False,
-    )
+    try:
+        listed = subprocess.run(
+            ["nft", "list", "table", "ip", instance.table],
+            capture_output=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:  # without nft on the host nobody made a table
+        return False
     return listed.returncode == 0
 
 
