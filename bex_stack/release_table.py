@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich import console as consoles
 from rich import markup, table
 
 from bex_operator import api
@@ -137,17 +138,25 @@ async def roll_back(target: targets.Target, name: str, revision: str | None) -> 
     return f"{restored} serves and restores {wanted.revision}"
 
 
-def render(rows: Sequence[Row]) -> table.Table:
-    """Lay the rows out as a table without lines, so that scripts can cut it too."""
-    drawn = table.Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("REVISION", "IMAGE", "DIGEST", "WHEN", "STATE", "WHY"):
-        drawn.add_column(heading, no_wrap=heading != "WHY")
-    for each in rows:
-        colour = COLOURS.get(each.state, "dim")
-        why = f"{each.why}; {each.message}" if each.message else each.why
-        state = f"[{colour}]{each.state}[/{colour}]"
-        drawn.add_row(each.revision, each.image, each.digest, each.when, state, markup.escape(why))
-    return drawn
+def render(rows: Sequence[Row]) -> consoles.Group:
+    """Lay the rows out as a table without lines, so that scripts can cut it too.
+
+    Why a release was given up stands above the table: it may be long.
+    """
+    headings = ("REVISION", "IMAGE", "DIGEST", "WHEN", "STATE", "WHY")
+    cells = [(r.revision, r.image, r.digest, r.when, r.state, r.why) for r in rows]
+    longest = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    # As wide as it is: cut to a pipe's supposed 80 columns it would say nothing.
+    drawn = table.Table(
+        box=None, pad_edge=False, header_style="dim", width=sum(longest) + 2 * len(longest)
+    )
+    for heading in headings:
+        drawn.add_column(heading, no_wrap=True)
+    for *texts, state, why in cells:
+        colour = COLOURS.get(state, "dim")
+        drawn.add_row(*texts, f"[{colour}]{state}[/{colour}]", markup.escape(why))
+    troubles = [markup.escape(each.message) for each in rows if each.message]
+    return consoles.Group(*troubles, drawn)
 
 
 def _client(target: targets.Target) -> kube.Client:

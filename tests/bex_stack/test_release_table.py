@@ -1,8 +1,10 @@
 """The table of releases, and which release a rollback means."""
 
+import io
 from typing import Any
 
 import pytest
+from rich import console as consoles
 
 from bex_operator.api import records
 from bex_stack import errors, release_table
@@ -36,6 +38,22 @@ def test_states_tell_what_became_of_each_release() -> None:
         ("rev-1", "serving"),
     ]
     assert rows[1].message == "late"
+
+
+def test_table_is_never_cut() -> None:
+    """Scripts read it through pipes, which have no width; why a release failed stands above."""
+    console = consoles.Console(width=40, record=True, file=io.StringIO())
+
+    console.print(
+        release_table.render(found(1, failed=(3,), active="rev-1").rows()), soft_wrap=True
+    )
+
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert lines[:2] == [
+        ["late"],
+        ["REVISION", "IMAGE", "DIGEST", "WHEN", "STATE", "WHY"],
+    ]
+    assert lines[-1] == ["rev-1", "a/b:1", "-", WHEN, "serving", "w"]
 
 
 def test_row_shows_a_short_digest() -> None:
