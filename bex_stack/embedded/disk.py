@@ -73,7 +73,7 @@ def locked(path: Path, *, timeout_seconds: float = LOCK_SECONDS) -> Iterator[Non
         while not _try_lock(handle):
             if time.monotonic() > end:
                 raise LockTimeout(
-                    f"another bex has held {path} for {timeout_seconds:.0f} s; see who: fuser {path}"
+                    f"another bex held {path} for {timeout_seconds:.0f} s; see who: fuser {path}"
                 )
             time.sleep(LOCK_POLL_SECONDS)
         yield
