@@ -68,7 +68,7 @@ def preview(target: targets.Target, console: consoles.Console) -> events.Result:
 
 def destroy(
     target: targets.Target, console: consoles.Console, *, assume_yes: bool, ask: Ask
-) -> None:
+) -> events.Result:
     """Take *target* down and forget its state; nothing but the toolchain's cache is left."""
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
@@ -81,11 +81,12 @@ def destroy(
     teardown.destroy(target.instance)  # also what no state knows of: an interrupted first up
     engine.remove_stack()
     _forget_backend(target.backend)
+    return result
 
 
 def refresh(
     target: targets.Target, console: consoles.Console, *, assume_yes: bool, ask: Ask
-) -> None:
+) -> events.Result:
     """Read the real state of every resource into the stack's state."""
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
@@ -94,6 +95,7 @@ def refresh(
     with view.shown():
         result = engine.refresh()
     _report(result, console)
+    return result
 
 
 def outputs(target: targets.Target, *, show_secrets: bool) -> dict[str, Any]:

@@ -107,12 +107,15 @@ def destroy(
     cwd: Project = HERE,
     config_file: ConfigFile = None,
     yes: Yes = False,
+    output_json: Json = False,
 ) -> None:
     """Take the stack down; nothing but the toolchain's cache is left."""
     from bex_stack import bring_up
 
-    target = targets.read(cwd.resolve(), stack, config_file)
-    bring_up.destroy(target, _out(), assume_yes=yes, ask=_ask)
+    target = targets.read_settings(cwd.resolve(), stack, config_file)
+    result = bring_up.destroy(target, _out(quiet=output_json), assume_yes=yes, ask=_ask)
+    if output_json:
+        _print_json({"changeSummary": dict(result.changes), "seconds": result.seconds})
 
 
 @app.command()
@@ -121,12 +124,15 @@ def refresh(
     cwd: Project = HERE,
     config_file: ConfigFile = None,
     yes: Yes = False,
+    output_json: Json = False,
 ) -> None:
     """Read the real state of every resource into the stack's state."""
     from bex_stack import bring_up
 
     target = targets.read(cwd.resolve(), stack, config_file)
-    bring_up.refresh(target, _out(), assume_yes=yes, ask=_ask)
+    result = bring_up.refresh(target, _out(quiet=output_json), assume_yes=yes, ask=_ask)
+    if output_json:
+        _print_json({"changeSummary": dict(result.changes), "seconds": result.seconds})
 
 
 @app.command()
@@ -140,7 +146,7 @@ def outputs(
     """Print the stack's outputs."""
     from bex_stack import bring_up
 
-    target = targets.read(cwd.resolve(), stack, config_file)
+    target = targets.read_settings(cwd.resolve(), stack, config_file)
     values = bring_up.outputs(target, show_secrets=show_secrets)
     if output_json:
         _print_json(values)
@@ -233,7 +239,7 @@ def logs(
     """Print the log of one of the stack's processes."""
     from bex_stack import log_files
 
-    target = targets.read(cwd.resolve(), stack, config_file)
+    target = targets.read_settings(cwd.resolve(), stack, config_file)
     for line in log_files.read(target.instance.log_dir, component, lines=lines, follow=follow):
         sys.stdout.write(line)
 

@@ -3,6 +3,7 @@
 Everything a person wrote is read and checked here, before anything is touched.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +44,24 @@ def read(project: Path, stack: str, config_file: Path | None = None) -> Target:
     Raises:
         errors.BadSettings, errors.BadApp: what is wrong, all of it, with file and rule.
     """
+    found = read_settings(project, stack, config_file)
+    apps = choose_apps(project, found.settings.apps, source=found.file.name)
+    return dataclasses.replace(found, apps=apps)
+
+
+def read_settings(project: Path, stack: str, config_file: Path | None = None) -> Target:
+    """Read a stack's settings only: what needs no app works while an app is broken.
+
+    Raises:
+        errors.BadSettings: what is wrong, all of it, with file, key and rule.
+    """
     file = stack_files.path_of(project, stack, config_file)
     given = settings.parse(stack_files.read_config(file), source=file.name)
     try:
         given.as_instance(settings.home())
     except instances.InstanceError as refused:  # the settings are fine by now, so it is the home
         raise errors.BadSettings(f"BEX_HOME: {refused}") from refused
-    apps = choose_apps(project, given.apps, source=file.name)
-    return Target(project, stack, file, given, apps)
+    return Target(project, stack, file, given, ())
 
 
 def choose_apps(project: Path, patterns: Sequence[str], *, source: str) -> tuple[api.App, ...]:

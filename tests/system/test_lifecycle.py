@@ -1,6 +1,7 @@
 """Machines added and removed under load; runs interrupted; everything gone at the end."""
 
 import concurrent.futures
+import json
 import os
 import random
 import signal
@@ -111,8 +112,10 @@ def test_destroy_leaves_nothing(folder: Path) -> None:
 
     made.up()
     during = hosts.observe(made.instance, made.home)
-    made.bex("destroy", "--yes")
+    (made.project / "apps" / "broken.py").write_text("oops(")  # must not keep it from going
+    gone = json.loads(made.bex("destroy", "--yes", "--json").stdout)["changeSummary"]
 
+    assert set(gone) == {"delete"}
     assert during.processes
     assert during.namespaces
     assert hosts.observe(made.instance, made.home).added_since(before) == {}
