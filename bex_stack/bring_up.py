@@ -62,7 +62,7 @@ def preview(target: targets.Target, console: consoles.Console) -> events.Result:
     # What the program itself prints is for people, too: with --json it must not mix with JSON.
     with view.shown(), contextlib.redirect_stdout(console.file):
         result = _engine(target, view.listen).preview()
-    _report(result, console)
+    _report(result, console, "planned: ")
     return result
 
 
@@ -73,8 +73,11 @@ def destroy(
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
     hosts.ensure_own(target)
-    if not assume_yes and not ask(f"Destroy everything of stack {target.stack!r}?"):
-        raise errors.NotConfirmed("not confirmed; nothing was changed")
+    if not assume_yes:
+        planned = rendering.RunView(console, is_preview=True)
+        _report(_engine(target, planned.listen).preview_destroy(), console, "planned: ")
+        if not ask(f"Destroy everything of stack {target.stack!r}?"):
+            raise errors.NotConfirmed("not confirmed; nothing was changed")
     with view.shown(), _substrate_heard(view.listen):
         result = engine.destroy()
     _report(result, console)
@@ -174,8 +177,8 @@ def _headline(target: targets.Target) -> str:
     return f"[bold]{target.stack}[/bold]: {kind}"
 
 
-def _report(result: events.Result, console: consoles.Console) -> None:
-    console.print(rendering.summary(result.changes, result.seconds))
+def _report(result: events.Result, console: consoles.Console, prefix: str = "") -> None:
+    console.print(prefix + rendering.summary(result.changes, result.seconds))
     if result.interrupted:
         raise engine_errors.Interrupted("stopped; run the command again to go on")
     if result.failures:

@@ -4,7 +4,6 @@ from bex_stack import errors
 from bex_stack.engine import errors as engine_errors
 
 FAILED = 1
-USAGE = 2
 HOST = 3
 APP = 4
 SETTINGS = 5

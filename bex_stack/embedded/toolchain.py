@@ -79,11 +79,6 @@ class Toolchain:
         (data,) = binaries.get(name).data
         return building.share_path(self.path(name), data.name)
 
-    @property
-    def cni_dir(self) -> Path:
-        """Folder that holds the CNI plugins (other programs lie there too)."""
-        return self.path(CNI[0]).parent
-
     def go(self) -> golang.Go:
         """Return a Go for building images; the pinned one is installed if there is none.
 

@@ -120,14 +120,6 @@ class Client(transport.Transport):
             )
         )
 
-    async def apply_status(
-        self, obj: Object, *, field_manager: str, force: bool = True, dry_run: bool = False
-    ) -> Object:
-        """Apply the object's status server-side."""
-        return await self.apply(
-            obj, field_manager=field_manager, force=force, dry_run=dry_run, subresource="status"
-        )
-
     async def replace(
         self,
         obj: Object,
