@@ -167,7 +167,7 @@ def deployment(
         "resources": {"requests": {"cpu": cpu, "memory": "16Mi"}},
     }
     # Machines learn that a pod leaves a moment after the pod does.
-    container["lifecycle"] = {"preStop": {"sleep": {"seconds": 2}}}
+    container["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 10, **pod_spec}
     return {
         "apiVersion": "apps/v1",
