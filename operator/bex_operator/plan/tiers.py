@@ -1,22 +1,12 @@
 """Sizes of a replica: what is set aside for it is also the most it may use."""
 
-from bex_operator.api import app, quantities
-
-_TIERS: dict[str, tuple[str, str]] = {
-    "free": ("100m", "512Mi"),
-    "starter": ("500m", "512Mi"),
-    "standard": ("1", "2Gi"),
-    "pro": ("2", "4Gi"),
-    "pro-plus": ("4", "8Gi"),
-    "pro-max": ("4", "16Gi"),
-    "pro-ultra": ("8", "32Gi"),
-}
+from bex_operator.api import app, quantities, tiers
 
 
 def resources(wanted: app.App) -> dict[str, dict[str, str]]:
     """Render a container's `resources`; empty (best effort) without tier and resources."""
     if wanted.tier is not None:
-        cpu, memory = _TIERS[wanted.tier]
+        cpu, memory = tiers.SIZES[wanted.tier]
         amounts = {"cpu": cpu, "memory": memory}
         return {"requests": amounts, "limits": amounts}
     if wanted.resources is None:
