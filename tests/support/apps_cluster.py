@@ -18,7 +18,7 @@ import pytest
 
 from bex_operator import api
 from bex_operator.api import names
-from bex_operator.controllers import app, metrics, recorder, views
+from bex_operator.controllers import app, artefacts, children, metrics, recorder, views
 from bex_operator.kube import client, errors, kinds
 from bex_operator.plan import claims, reports
 from bex_operator.registry import resolver
@@ -261,11 +261,12 @@ async def make_bench(
     *,
     clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     registry: str = NO_REGISTRY,
+    builder: artefacts.Builder | None = None,
     **policy_fields: Any,
 ) -> AsyncIterator[Bench]:
     """Make a bench that watches one namespace, or all; it obeys a Policy with these fields.
 
-    Images are looked up at *registry*.
+    Images are looked up at *registry*; *builder* makes them out of repositories.
     """
     platform = policy_fields.get("platform") or claims.Platform()
     base_domain = platform.base_domain
@@ -274,7 +275,10 @@ async def make_bench(
     addresses = reports.Addresses("http://{host}:8080", base_domain)
     policy = app.Policy(addresses, **{"manages": lambda _: True, **policy_fields})
     images = resolver.Resolver({"example.com": (registry,)})
-    controller = app.Controller(kube, seen, policy, counted, told, images.resolve, clock=clock)
+    writer = children.Writer(kube, counted)
+    controller = app.Controller(
+        seen, policy, writer, told, images.resolve, builder=builder, clock=clock
+    )
     tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
     try:
         for cache in seen.all:

@@ -24,6 +24,8 @@ class Record(rules.Model):
     """What the image's tag meant when the release was opened."""
     note: str | None = None
     """Why the tag was not resolved."""
+    origin: str | None = None
+    """Where a built image comes from, for people."""
     why: str
     """What made it a release, for people."""
     rollback_to: int | None = None

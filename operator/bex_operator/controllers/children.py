@@ -38,11 +38,11 @@ class Writer:
 
     def __init__(self, kube: client.Client, counted: metrics.Metrics) -> None:
         self.kube = kube
-        self._counted = counted
+        self.counted = counted
 
     def count(self, verb: str, kind: str) -> None:
         """Count a write."""
-        self._counted.writes.labels(verb, kind).inc()
+        self.counted.writes.labels(verb, kind).inc()
 
     async def ensure(self, cache: caches.Cache, wanted: Object, uid: str) -> Object | None:
         """Make the child as *wanted*; return it, or None while an old one is on its way out.

@@ -3,21 +3,23 @@
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
-from bex_operator.api import hosts
-from bex_operator.controllers import app, health, metrics, recorder, views
-from bex_operator.kube import client, leases
-from bex_operator.plan import claims, reports
+from bex_operator.controllers import (
+    app,
+    children,
+    health,
+    metrics,
+    operator_settings,
+    recorder,
+    views,
+)
+from bex_operator.kube import client, kubeconfig, leases
+from bex_operator.plan import reports
 from bex_operator.registry import resolver
 
 WORKERS = 10
@@ -29,134 +31,12 @@ FINISH_SECONDS = 20.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything the process is told, read once."""
-
-    kubeconfig: Path
-    health_address: str
-    health_port: int
-    namespaces: tuple[str, ...]
-    """Namespaces it acts in; all if empty."""
-    namespace_labels: str | None
-    """Or those with these labels (a label selector)."""
-    public_url: str
-    """How an App's address is written; `{host}` stands for the host."""
-    platform: claims.Platform
-    """Which hosts are the platform's to keep and to give."""
-    own_secrets: frozenset[str]
-    """Names of Secrets that no App may name."""
-    registries: Mapping[str, tuple[str, ...]]
-    """Where images of a registry are looked up instead, in order."""
-    leader_elect: bool
-    lease_namespace: str
-    identity: str
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line; every option may also stand in the environment as BEX_…."""
-    env = os.environ
-    parser.add_argument(
-        "--kubeconfig", type=Path, required="KUBECONFIG" not in env, default=env.get("KUBECONFIG")
-    )
-    parser.add_argument(
-        "--health-address", default=env.get("BEX_HEALTH_ADDRESS", "127.0.0.1"), metavar="ADDRESS"
-    )
-    parser.add_argument(
-        "--health-port", type=int, default=int(env.get("BEX_HEALTH_PORT", "8081")), metavar="PORT"
-    )
-    parser.add_argument(
-        "--namespaces",
-        default=env.get("BEX_NAMESPACES", ""),
-        help="comma-separated; all namespaces without it",
-    )
-    parser.add_argument(
-        "--namespace-labels",
-        default=env.get("BEX_NAMESPACE_LABELS", ""),
-        help="only namespaces with these labels, like team=a",
-    )
-    parser.add_argument(
-        "--public-url",
-        default=env.get("BEX_PUBLIC_URL", "https://{host}"),
-        help="how an App's address is written, like http://{host}:8080",
-    )
-    parser.add_argument(
-        "--base-domain",
-        type=_base_domain,
-        default=env.get("BEX_BASE_DOMAIN", ""),
-        help="Apps with `expose: true` get a name under it",
-    )
-    parser.add_argument(
-        "--reserved-hosts",
-        type=_reserved_hosts,
-        default=env.get("BEX_RESERVED_HOSTS", ""),
-        help="hosts that no App may have, comma-separated, like registry.example.com,*.bex.co",
-    )
-    parser.add_argument(
-        "--own-secrets",
-        default=env.get("BEX_OWN_SECRETS", ""),
-        help="names of Secrets that no App may name, comma-separated, besides the labelled ones",
-    )
-    parser.add_argument(
-        "--registry",
-        action="append",
-        type=endpoint,
-        default=[endpoint(each) for each in env.get("BEX_REGISTRIES", "").split()],
-        metavar="HOST=URL[,URL]",
-        help="where images named HOST/… are looked up, like registry.example.com=http://10.0.0.5",
-    )
-    parser.add_argument("--leader-elect", action="store_true")
-    parser.add_argument(
-        "--identity",
-        default=env.get("BEX_IDENTITY", ""),
-        help="name in the lease; one that a restart keeps leads again at once",
-    )
-    parser.add_argument("--lease-namespace", default=env.get("BEX_LEASE_NAMESPACE", "bex-system"))
-
-
-def endpoint(text: str) -> tuple[str, tuple[str, ...]]:
-    """Read `HOST=URL[,URL]`.
-
-    Raises:
-        ValueError: it is none.
-    """
-    host, _, given = text.partition("=")
-    urls = tuple(each.rstrip("/") for each in given.split(",") if each)
-    if not host or not urls or any(urlsplit(url).scheme not in {"http", "https"} for url in urls):
-        raise ValueError(f"{text!r} is not of the form HOST=URL[,URL]")
-    return host, urls
-
-
-def _base_domain(text: str) -> str:
-    try:
-        return hosts.domain(text) if text else ""
-    except ValueError as bad:
-        raise argparse.ArgumentTypeError(str(bad)) from bad
-
-
-def _reserved_hosts(text: str) -> frozenset[str]:
-    try:
-        return frozenset(hosts.pattern(each) for each in text.split(",") if each)
-    except ValueError as bad:
-        raise argparse.ArgumentTypeError(str(bad)) from bad
+add_arguments = operator_settings.add_arguments
 
 
 async def run(args: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT."""
-    settings = Settings(
-        kubeconfig=Path(args.kubeconfig),
-        health_address=args.health_address,
-        health_port=args.health_port,
-        namespace_labels=args.namespace_labels or None,
-        namespaces=tuple(each for each in args.namespaces.split(",") if each),
-        public_url=args.public_url,
-        platform=claims.Platform(args.base_domain or None, args.reserved_hosts),
-        own_secrets=frozenset(each for each in args.own_secrets.split(",") if each),
-        registries=dict(args.registry),
-        leader_elect=args.leader_elect,
-        lease_namespace=args.lease_namespace,
-        identity=args.identity or f"{socket.gethostname()}-{os.getpid()}",
-    )
+    settings = operator_settings.read(args)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -164,11 +44,11 @@ async def run(args: argparse.Namespace) -> None:
     await operate(settings, stop)
 
 
-async def operate(settings: Settings, stop: asyncio.Event) -> None:
+async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> None:
     """Run until *stop* is set."""
     counted = metrics.Metrics()
     async with (
-        client.Client.from_kubeconfig(settings.kubeconfig, user_agent="bex-operator") as kube,
+        client.Client(_access(settings), user_agent="bex-operator") as kube,
         resolver.Resolver(settings.registries) as registries,
     ):
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
@@ -181,7 +61,8 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
             settings.platform,
             settings.own_secrets,
         )
-        controller = app.Controller(kube, seen, policy, counted, told, registries.resolve)
+        writer = children.Writer(kube, counted)
+        controller = app.Controller(seen, policy, writer, told, registries.resolve)
 
         def synced() -> bool:
             return all(cache.synced.is_set() for cache in seen.all)
@@ -210,7 +91,7 @@ async def operate(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _lead(
-    settings: Settings,
+    settings: operator_settings.Settings,
     kube: client.Client,
     controller: app.Controller,
     counted: metrics.Metrics,
@@ -313,7 +194,13 @@ async def _unless(stop: asyncio.Event, wanted: Coroutine[Any, Any, None]) -> boo
         await asyncio.gather(waiting, stopping, return_exceptions=True)
 
 
-def _manages(settings: Settings, seen: views.Views) -> Callable[[str], bool]:
+def _access(settings: operator_settings.Settings) -> kubeconfig.Access:
+    if settings.kubeconfig is None:
+        return kubeconfig.in_cluster()
+    return kubeconfig.load(settings.kubeconfig)
+
+
+def _manages(settings: operator_settings.Settings, seen: views.Views) -> Callable[[str], bool]:
     chosen = frozenset(settings.namespaces)
 
     def manages(namespace: str) -> bool:

@@ -1,13 +1,23 @@
 """Opens releases: resolves the image, keeps the record, and stays with what serves if need be."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app, names, records, status
-from bex_operator.controllers import children, views
+from bex_operator.controllers import children, reporting, views
 from bex_operator.kube import errors, kinds
-from bex_operator.plan import causes, differences, history, releases, reports, workload
+from bex_operator.plan import (
+    artefacts,
+    causes,
+    differences,
+    history,
+    releases,
+    reports,
+    rollouts,
+    workload,
+)
 from bex_operator.registry import errors as registry_errors
 
 Object = dict[str, Any]
@@ -29,7 +39,7 @@ class Settled:
     """The App as it is to run: its image by digest, its configuration that of the release."""
     release: status.Release
     """The release whose pods run."""
-    standing: reports.Standing
+    standing: rollouts.Standing
     again: float | None = None
     """After how many seconds to look again."""
 
@@ -47,32 +57,55 @@ class NotReleased(Exception):
 class Keeper:
     """Keeps the releases of Apps as ControllerRevisions."""
 
-    def __init__(self, seen: views.Views, writer: children.Writer, resolve: Resolve) -> None:
+    def __init__(
+        self,
+        seen: views.Views,
+        writer: children.Writer,
+        reporter: reporting.Reporter,
+        resolve: Resolve,
+    ) -> None:
         self._views = seen
         self._writer = writer
+        self._reporter = reporter
         self._resolve = resolve
 
     async def settle(
-        self, manifest: Object, asked: app.App, before: status.AppStatus | None
+        self,
+        manifest: Object,
+        asked: app.App,
+        artefact: artefacts.Outcome,
+        before: status.AppStatus | None,
     ) -> Settled:
         """Choose the release that runs, and open it if it is new.
 
         Raises:
             NotReleased: there is none.
         """
+        owner = workload.owner_of(manifest)
+        known = history.read(self._views.records_of(owner.namespace, owner.name), owner.uid)
         try:
-            return await self._settle(manifest, asked, before)
+            if isinstance(artefact, artefacts.Ready):
+                return await self._settle(manifest, asked, artefact, known, before)
+            like_newest = artefacts.Ready(known[-1].image) if known else None
+            if like_newest is not None and _wish(manifest, asked, like_newest, known).fresh:
+                # A rollback needs no image but that of then.
+                return await self._settle(manifest, asked, like_newest, known, before)
+            return _stay(manifest, asked, artefact, known, before)
         except history.Impossible as exc:
             raise NotReleased(reports.Refusal("RollbackImpossible", str(exc))) from exc
 
     async def _settle(
-        self, manifest: Object, asked: app.App, before: status.AppStatus | None
+        self,
+        manifest: Object,
+        asked: app.App,
+        artefact: artefacts.Ready,
+        known: Sequence[records.Record],
+        before: status.AppStatus | None,
     ) -> Settled:
         owner = workload.owner_of(manifest)
-        known = history.read(self._views.records_of(owner.namespace, owner.name), owner.uid)
-        wish = history.wish(asked, manifest["metadata"].get("annotations") or {}, known)
+        wish = _wish(manifest, asked, artefact, known)
         if wish.ended:
-            manifest = await self._end_rollback(manifest)
+            manifest = await self._reporter.annotate(manifest, {names.ROLLBACK_ANNOTATION: None})
         running = self._running(owner)
         newest = releases.choose(
             releases.digest(wish.wanted),
@@ -84,9 +117,9 @@ class Keeper:
         record = history.find(known, newest.number)
         if record is None:
             try:
-                record = await self._open(owner, wish, newest, known)
+                record = await self._open(owner, wish, newest, known, artefact.origin)
             except registry_errors.NotFound as exc:
-                return _absent(manifest, wish.wanted, known, before, exc)
+                return _stay(manifest, wish.wanted, _absent(wish.wanted, exc), known, before)
             await self._forget(owner, (*known, record), before)
         return _standing(manifest, wish.wanted, (*known, record), record, before)
 
@@ -104,6 +137,7 @@ class Keeper:
         wish: history.Wish,
         release: status.Release,
         known: Sequence[records.Record],
+        origin: str | None,
     ) -> records.Record:
         before = known[-1] if known else None
         if self._running(owner) == release:
@@ -112,7 +146,7 @@ class Keeper:
         else:
             record = history.opened(wish, release, before)
             if wish.rollback is None:
-                record = await self._resolved(record)
+                record = await self._resolved(record.model_copy(update={"origin": origin}))
         return await self._keep(owner, record)
 
     async def _resolved(self, record: records.Record) -> records.Record:
@@ -155,24 +189,6 @@ class Keeper:
             if manifest["metadata"]["name"] in spare:
                 await self._writer.remove(self._views.records, manifest)
 
-    async def _end_rollback(self, manifest: Object) -> Object:
-        """Take the annotation away: the App's own spec counts again."""
-        metadata = manifest["metadata"]
-        self._writer.count("annotation", names.KIND)
-        body = {
-            "resourceVersion": metadata["resourceVersion"],
-            "annotations": {names.ROLLBACK_ANNOTATION: None},
-        }
-        written = await self._writer.kube.patch(
-            kinds.APP,
-            metadata["name"],
-            metadata["namespace"],
-            {"metadata": body},
-            field_manager=children.FIELD_MANAGER,
-        )
-        self._views.apps.put(written)
-        return written
-
 
 def given_up_seconds(before: status.AppStatus | None, after: status.AppStatus) -> float | None:
     """A release that has just failed leaves the one that serves to run alone, at once."""
@@ -203,26 +219,49 @@ def _standing(
     failed = history.failure(before.history if before else (), newest.number)
     serving = _serving(known, before)
     if failed is None or serving is None or serving is newest:
-        standing = reports.Standing(newest=_release(newest), note=newest.note)
+        standing = rollouts.Standing(newest=_release(newest), note=newest.note)
         pinned = history.pinned(wanted, newest)
         return Settled(manifest, pinned, _release(newest), standing)
     held = causes.Cause("ProgressDeadlineExceeded", failed.message or "", broken=True)
-    standing = reports.Standing(newest=_release(newest), held=held, note=newest.note)
+    standing = rollouts.Standing(newest=_release(newest), held=held, note=newest.note)
     return Settled(manifest, history.pinned(wanted, serving), _release(serving), standing)
 
 
-def _absent(
+def _stay(
     manifest: Object,
     wanted: app.App,
+    artefact: artefacts.Waiting | artefacts.Failed,
     known: Sequence[records.Record],
     before: status.AppStatus | None,
-    absent: registry_errors.NotFound,
 ) -> Settled:
-    """Stay with the release there is: one of an image that is not there cannot start."""
-    message = f"image {wanted.image!r} is not in its registry: check its name and tag ({absent})"
+    """Stay with the release there is while there is no image for a new one.
+
+    Raises:
+        NotReleased: there is none.
+    """
+    building = isinstance(artefact, artefacts.Waiting)
     if not known:
-        raise NotReleased(reports.Refusal("ImageNotFound", message), ABSENT_SECONDS) from absent
+        refusal = reports.Refusal(artefact.reason, artefact.message, building=building)
+        raise NotReleased(refusal, artefact.again_seconds)
     settled = _standing(manifest, wanted, known, known[-1], before)
-    held = causes.Cause("ImageNotFound", message, broken=True)
-    standing = reports.Standing(newest=_release(known[-1]), held=held)
-    return Settled(manifest, settled.wanted, settled.release, standing, ABSENT_SECONDS)
+    if history.is_rolled_back(manifest["metadata"].get("annotations") or {}, known):
+        # What runs is what is asked for, whatever becomes of the image.
+        return dataclasses.replace(settled, again=artefact.again_seconds)
+    held = causes.Cause(artefact.reason, artefact.message, broken=not building)
+    standing = rollouts.Standing(newest=_release(known[-1]), held=held, building=building)
+    return dataclasses.replace(settled, standing=standing, again=artefact.again_seconds)
+
+
+def _absent(wanted: app.App, absent: registry_errors.NotFound) -> artefacts.Failed:
+    message = f"image {wanted.image!r} is not in its registry: check its name and tag ({absent})"
+    return artefacts.Failed("ImageNotFound", message, ABSENT_SECONDS)
+
+
+def _wish(
+    manifest: Object,
+    asked: app.App,
+    artefact: artefacts.Ready,
+    known: Sequence[records.Record],
+) -> history.Wish:
+    wanted = artefacts.with_image(asked, artefact.image)
+    return history.wish(wanted, manifest["metadata"].get("annotations") or {}, known)

@@ -85,6 +85,12 @@ def wish(wanted: app.App, annotations: Mapping[str, str], known: Sequence[record
     return Wish(_restored(wanted, target), Rollback(target, instead), fresh=True)
 
 
+def is_rolled_back(annotations: Mapping[str, str], known: Sequence[records.Record]) -> bool:
+    """Tell whether the newest release is the rollback that the annotation asks for."""
+    number = _number(annotations.get(names.ROLLBACK_ANNOTATION, ""))
+    return number is not None and bool(known) and known[-1].rollback_to == number
+
+
 def config_of(wanted: app.App) -> dict[str, Any]:
     """Return the fields that make the pods; defaults are left out."""
     return wanted.model_dump(
@@ -105,6 +111,7 @@ def opened(wish: Wish, release: status.Release, before: records.Record | None) -
         config=config,
         image_digest=held.target.image_digest if held else None,
         note=held.target.note if held else None,
+        origin=held.target.origin if held else None,
         why=_why(config, before, wish),
         rollback_to=_origin(held, before, fresh=wish.fresh) if held else None,
         instead=held.instead if held else None,

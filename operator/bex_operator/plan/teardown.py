@@ -29,11 +29,13 @@ class Step:
     """Objects to ask for; each is to be deleted by its UID."""
     waits: tuple[Mapping[str, Any], ...]
     """Those on their way out already."""
+    built: tuple[str, ...] = ()
+    """What builds left and is still there, for people."""
 
     @property
     def done(self) -> bool:
         """Nothing is left, the finalizer can go."""
-        return not self.delete and not self.waits
+        return not (self.delete or self.waits or self.built)
 
 
 def next_step(owned: Sequence[Mapping[str, Any]]) -> Step:
@@ -67,7 +69,11 @@ def stalled(
     generation = int(manifest["metadata"].get("generation", 0))
     was = before or status.AppStatus(phase="Pending", observed_generation=generation)
     message = "; ".join(
-        [*(_waiting(child) for child in step.waits), *([failure[:300]] if failure else [])]
+        [
+            *(_waiting(child) for child in step.waits),
+            *(f"{each} is still there" for each in step.built),
+            *([failure[:300]] if failure else []),
+        ]
     )
     fact = conditions.Fact(conditions.DELETION_STALLED, True, "NotGoneInTime", message)
     kept = [each for each in was.conditions if each.type != fact.type]

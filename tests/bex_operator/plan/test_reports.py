@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bex_operator import api
 from bex_operator.api import conditions, status
-from bex_operator.plan import claims, pods, reports
+from bex_operator.plan import claims, pods, reports, rollouts
 
 NOW = datetime.datetime(2026, 1, 31, 12, 0, tzinfo=datetime.UTC)
 RELEASE = status.Release(number=2, digest="d")
@@ -65,7 +65,7 @@ def report(
             phase="Running", observed_generation=6, active_revision=active, image="old:1"
         )
         manifest["status"] = before.model_dump(mode="json", by_alias=True, exclude_none=True)
-    observed = reports.Observed(manifest, deployed or deployment(), found, autoscaler, leaving)
+    observed = rollouts.Observed(manifest, deployed or deployment(), found, autoscaler, leaving)
     app = api.App(**{"name": "web", "image": "a:1", **fields})
     return reports.report(app, observed, RELEASE, hosts, ADDRESSES, now=NOW)
 

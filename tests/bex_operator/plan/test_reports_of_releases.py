@@ -5,7 +5,7 @@ from typing import Any
 
 from bex_operator import api
 from bex_operator.api import conditions, status
-from bex_operator.plan import causes, claims, pods, reports
+from bex_operator.plan import causes, claims, pods, reports, rollouts
 
 NOW = datetime.datetime(2026, 1, 31, 12, 0, tzinfo=datetime.UTC)
 HELD = causes.Cause("ImageNotFound", "image 'a:9' is not in its registry", broken=True)
@@ -39,7 +39,7 @@ def deployment(*, late: bool, seen: int = 2) -> dict[str, Any]:
 def report(
     found: dict[str, Any],
     *ready: pods.Pod,
-    standing: reports.Standing | None = None,
+    standing: rollouts.Standing | None = None,
     active: str = "rev-1",
     **fields: Any,
 ) -> status.AppStatus:
@@ -49,8 +49,8 @@ def report(
         "metadata": {"name": "web", "namespace": "apps", "generation": 7},
         "status": before.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
-    observed = reports.Observed(
-        manifest, found, ready, standing=standing or reports.Standing(newest=SECOND)
+    observed = rollouts.Observed(
+        manifest, found, ready, standing=standing or rollouts.Standing(newest=SECOND)
     )
     app = api.App(**{"name": "web", "image": "a:1", **fields})
     outcome, addresses = claims.Outcome((), ()), reports.Addresses()
@@ -92,7 +92,7 @@ def test_release_that_serves_is_remembered() -> None:
 
 def test_held_app_serves_and_says_what_is_in_the_way() -> None:
     """All its pods are ready, but they are not what was asked for."""
-    standing = reports.Standing(newest=THIRD, held=HELD)
+    standing = rollouts.Standing(newest=THIRD, held=HELD)
 
     made = report(deployment(late=False), pod("rev-2"), standing=standing, active="rev-2")
 
@@ -105,7 +105,7 @@ def test_held_app_serves_and_says_what_is_in_the_way() -> None:
 
 def test_note_stands_in_released() -> None:
     """Whoever looks learns that the tag may move."""
-    standing = reports.Standing(newest=SECOND, note="the tag may move")
+    standing = rollouts.Standing(newest=SECOND, note="the tag may move")
 
     made = report(deployment(late=False), pod("rev-2"), standing=standing)
 

@@ -1,0 +1,67 @@
+"""Brings everything an App consists of to its wanted state, at once."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from bex_operator.controllers import children, views, wakes
+from bex_operator.kube import kinds
+from bex_operator.plan import workload
+
+Object = dict[str, Any]
+Pairs = Sequence[tuple[kinds.Kind, Object | None]]
+
+
+class Applier:
+    """Writes the children of Apps and tells those who wait for a host that came free."""
+
+    def __init__(self, seen: views.Views, writer: children.Writer, waking: wakes.Wakes) -> None:
+        self._views = seen
+        self._writer = writer
+        self._wakes = waking
+
+    async def apply(self, owner: workload.Owner, wanted: workload.Workload) -> list[str]:
+        """Write all children; return the kinds that must leave before they can be made.
+
+        A failure is raised after all others are through. An autoscaler comes after the Deployment
+        let go of its replicas, and goes before the number is ours again.
+        """
+        autoscaler = (kinds.HORIZONTAL_POD_AUTOSCALER, wanted.autoscaler)
+        if wanted.autoscaler is None:
+            await self._settle(owner, *autoscaler)
+        else:
+            deployments = self._views.children[kinds.DEPLOYMENT.kind]
+            await self._writer.hand_over(deployments, wanted, owner)
+        pairs: Pairs = (
+            (kinds.DEPLOYMENT, wanted.deployment),
+            (kinds.SERVICE, wanted.service),
+            (kinds.INGRESS, wanted.ingress),
+            (kinds.POD_DISRUPTION_BUDGET, wanted.budget),
+        )
+        leaving = await self._settle_all(owner, pairs)
+        if wanted.autoscaler is not None:
+            leaving += await self._settle_all(owner, (autoscaler,))
+        return leaving
+
+    async def _settle_all(self, owner: workload.Owner, pairs: Pairs) -> list[str]:
+        results = await asyncio.gather(
+            *(self._settle(owner, kind, child) for kind, child in pairs),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [kind.kind for (kind, _), result in zip(pairs, results, strict=True) if not result]
+
+    async def _settle(self, owner: workload.Owner, kind: kinds.Kind, wanted: Object | None) -> bool:
+        """Make or remove one child; False while an old one is on its way out."""
+        cache = self._views.children[kind.kind]
+        if wanted is None:
+            await self._writer.remove_stale(cache, owner.namespace, owner.name, owner.uid)
+            return True
+        before = cache.get(owner.namespace, owner.name)
+        after = await self._writer.ensure(cache, wanted, owner.uid)
+        if kind is kinds.INGRESS and after is not before:
+            # The watch will not tell of our own write, but losers wait for hosts given up.
+            self._wakes.claimants(before, after, (owner.namespace, owner.name))
+        return after is not None

@@ -1,0 +1,94 @@
+"""What an App runs: an image as it is written, or what became of its repository.
+
+An image is taken as it stands; its tag is resolved when a release is opened. A repository becomes
+an image by a build, and until then what serves goes on.
+"""
+
+from dataclasses import dataclass
+
+from bex_operator.api import app
+
+
+@dataclass(frozen=True, slots=True)
+class Prebuilt:
+    """An image that somebody else made."""
+
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """What to build, with every default filled in."""
+
+    repo: str
+    branch: str
+    root_dir: str
+    dockerfile_path: str
+    """Relative to the root folder."""
+    docker_context: str
+    """Relative to the root of the repository."""
+    builder: str
+    clone_secret: str | None
+
+
+Source = Prebuilt | Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """There is an image."""
+
+    image: str
+    """As in the spec, or by digest as it was built."""
+    origin: str | None = None
+    """Where a built image comes from, for people: `commit 3f2a1bc of main`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """There will be an image without anybody's help; meanwhile what serves goes on."""
+
+    reason: str
+    message: str
+    """Holds nothing that moves while the reason stays: each new text is a status written."""
+    again_seconds: float | None = None
+    """When to ask again; None if the App is woken when there is something new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There will be no image until somebody changes something; what serves goes on."""
+
+    reason: str
+    message: str
+    again_seconds: float | None = None
+
+
+Outcome = Ready | Waiting | Failed
+
+
+def source_of(wanted: app.App) -> Source:
+    """Read what the App is made from."""
+    if wanted.repo is None:
+        assert wanted.image is not None  # noqa: S101 - the model demands one of the two
+        return Prebuilt(wanted.image)
+    root = _folder(wanted.root_dir)
+    return Repository(
+        repo=wanted.repo,
+        branch=wanted.branch or "main",
+        root_dir=root,
+        dockerfile_path=wanted.dockerfile_path or "Dockerfile",
+        docker_context=_folder(wanted.docker_context) if wanted.docker_context else root,
+        builder=wanted.builder or "auto",
+        clone_secret=wanted.clone_secret,
+    )
+
+
+def with_image(wanted: app.App, image: str) -> app.App:
+    """Return the App as if its author had written the image instead of a repository."""
+    cleared = dict.fromkeys(("repo", *app.GIT_FIELDS))
+    return wanted.model_copy(update={**cleared, "image": image})
+
+
+def _folder(path: str | None) -> str:
+    return (path or ".").removeprefix("./").rstrip("/") or "."
