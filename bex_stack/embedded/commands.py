@@ -48,22 +48,23 @@ def operator(instance: instances.Instance) -> Command:
         "base-domain": BASE_DOMAIN,
         # One operator per instance: a name of its own lets it lead again at once after a crash.
         "identity": instance.name,
+        "registries": _registries(instance),
     }
     return Command(
         "operator",
-        (*_bex_operator("operator", options), *_registries(instance), "--leader-elect"),
+        (*_bex_operator("operator", options), "--leader-elect"),
         {"http": f"http://{address}:{port}/healthz"},
         OPERATOR_USER,
         _source(),
     )
 
 
-def _registries(instance: instances.Instance) -> tuple[str, ...]:
+def _registries(instance: instances.Instance) -> str:
     """Look images up where the machines get them: in our registry first, then in the real one."""
     ours = f"http://{registry.endpoint(instance)}"
     places = {registry.KNOWN_AS: ours}
     places |= {name: f"{ours},{real}" for name, real in machine_config.MIRRORED.items()}
-    return tuple(f"--registry={name}={urls}" for name, urls in places.items())
+    return " ".join(f"{name}={urls}" for name, urls in places.items())
 
 
 def edge(instance: instances.Instance) -> Command:

@@ -79,7 +79,7 @@ async def start(api_server: ApiServer, namespace: str, tmp_path: Path) -> AsyncI
                 *("operator", "--kubeconfig", str(api_server.kubeconfig)),
                 *("--health-port", str(port), "--namespaces", namespace),
                 *("--lease-namespace", namespace, *arguments),
-                *("--registry", f"example.com={NO_REGISTRY}"),
+                *("--registries", f"example.com={NO_REGISTRY}"),
             ]
             output = stack.enter_context(log.open("wb"))
             process = subprocess.Popen(command, stderr=output)
