@@ -208,19 +208,28 @@ def _ensure_address(routes: Any, index: int, address: str) -> None:
 
 
 def _remove_route(routes: Any, destination: str) -> None:
-    from pyroute2 import netlink
-
-    try:
+    with _tolerating(errno.ESRCH):  # it went with the bridge, or was never made
         routes.route("del", dst=destination)
-    except netlink.exceptions.NetlinkError as exc:
-        if exc.code != errno.ESRCH:  # it went with the bridge, or was never made
-            raise
 
 
 def _remove_link(routes: Any, name: str) -> None:
     index = _index(name)
     if index is not None:
-        routes.link("del", index=index)
+        # The kernel takes a cable away by itself, some time after the last use of its namespace.
+        with _tolerating(errno.ENODEV):
+            routes.link("del", index=index)
+
+
+@contextlib.contextmanager
+def _tolerating(code: int) -> Iterator[None]:
+    """Let the kernel's refusal *code* pass."""
+    from pyroute2 import netlink
+
+    try:
+        yield
+    except netlink.exceptions.NetlinkError as exc:
+        if exc.code != code:
+            raise
 
 
 def _index(name: str) -> Any:
