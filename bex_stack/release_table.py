@@ -12,9 +12,8 @@ from rich import markup, table
 from bex_operator import api
 from bex_operator.api import names, records
 from bex_operator.kube import client as kube
-from bex_operator.kube import errors as kube_errors
 from bex_operator.kube import kinds
-from bex_stack import errors, targets
+from bex_stack import app_access, errors, targets
 
 TIMEOUT_SECONDS = 180.0
 POLL_SECONDS = 0.5
@@ -115,7 +114,7 @@ class _Outcome:
 
 async def observe(target: targets.Target, name: str) -> Releases:
     """Read an app's releases from the stack's cluster."""
-    async with _client(target) as client:
+    async with app_access.client(target) as client:
         return await _read(client, name)
 
 
@@ -126,7 +125,7 @@ async def roll_back(target: targets.Target, name: str, revision: str | None) -> 
         errors.StackError: there is no such release.
         errors.NotReady: it does not serve in time.
     """
-    async with _client(target) as client:
+    async with app_access.client(target) as client:
         before = await _read(client, name)
         wanted = before.target(revision)
         newest = before.kept[0][0]
@@ -159,20 +158,8 @@ def render(rows: Sequence[Row]) -> consoles.Group:
     return consoles.Group(*troubles, drawn)
 
 
-def _client(target: targets.Target) -> kube.Client:
-    path = target.instance.kubeconfig
-    if not path.exists():
-        raise errors.StackError(f"stack {target.stack} is not up: there is no {path.name}")
-    return kube.Client.from_kubeconfig(path)
-
-
 async def _read(client: kube.Client, name: str) -> Releases:
-    try:
-        app = await client.get(kinds.APP, name, api.NAMESPACE)
-    except kube_errors.NotFound as exc:
-        raise errors.StackError(f"there is no App {name!r}; `bex apps` lists them") from exc
-    except kube_errors.KubeError as exc:
-        raise errors.StackError(f"the cluster does not answer: {exc}") from exc
+    app = await app_access.read(client, name)
     labels = f"{names.APP_UID_LABEL}={app['metadata']['uid']}"
     found = await client.list(kinds.CONTROLLER_REVISION, api.NAMESPACE, labels=labels)
     read = [
@@ -192,11 +179,12 @@ async def _wait(client: kube.Client, name: str, before: int) -> str:
     """Wait until a release newer than *before* serves."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
-        status = (await client.get(kinds.APP, name, api.NAMESPACE)).get("status", {})
+        app = await app_access.read(client, name)
+        status = app.get("status", {})
         newest = int(status.get("release", {}).get("number", 0))
         if newest > before and status.get("activeRevision") == f"rev-{newest}":
             return f"rev-{newest}"
         if time.monotonic() > deadline:
-            ready = {each["type"]: each for each in status.get("conditions", [])}.get("Ready", {})
-            raise errors.NotReady(f"App {name}: {ready.get('message', 'no reason given yet')}")
+            reason = app_access.ready_condition(app).get("message", "no reason given yet")
+            raise errors.NotReady(f"App {name}: {reason}")
         await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,145 @@
+"""`bex`: the commands about one app. Heavy parts are imported by the command that needs them."""
+
+import datetime
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bex_stack import app_access, errors, options, printing
+
+if TYPE_CHECKING:
+    from rich import text
+
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to *app*."""
+    for command in (releases, deploys, rollback, restart, suspend, resume, why, logs):
+        app.command()(options.of_stack(command))
+    app.command("exec")(options.of_stack(execute))
+
+
+def releases(
+    choice: options.Choice, name: options.AppName, output_json: options.Json = False
+) -> None:
+    """List an app's releases, newest first: what ran, since when, why, and how it ended."""
+    from bex_stack import release_table
+
+    rows = app_access.run(release_table.observe(choice.read(), name)).rows()
+    if output_json:
+        printing.print_json([row.as_dict() for row in rows])
+    else:
+        printing.out().print(release_table.render(rows), soft_wrap=True)
+
+
+def deploys(choice: options.Choice, name: options.AppName, follow: Follow = False) -> None:
+    """List an app's deploys; with --follow, show the one on its way until it serves or fails."""
+    from bex_stack import deploy_view, release_table
+
+    target = choice.read()
+    if follow:
+        app_access.run(deploy_view.follow(target, name, printing.out()))
+    found = app_access.run(release_table.observe(target, name))
+    printing.out().print(release_table.render(found.rows()), soft_wrap=True)
+
+
+def rollback(
+    choice: options.Choice,
+    name: options.AppName,
+    revision: Annotated[
+        str | None,
+        typer.Argument(metavar="[rev-N]", help="Which release; the one that served before."),
+    ] = None,
+) -> None:
+    """Restore an earlier release's image and configuration until the app's program changes."""
+    from bex_stack import release_table
+
+    said = app_access.run(release_table.roll_back(choice.read(), name, revision))
+    _say(name, said)
+
+
+def restart(choice: options.Choice, name: options.AppName) -> None:
+    """Replace an app's pods by fresh ones, without a gap."""
+    from bex_stack import app_orders
+
+    now = datetime.datetime.now(datetime.UTC)
+    _say(name, app_access.run(app_orders.restart(choice.read(), name, printing.out(), now=now)))
+
+
+def suspend(choice: options.Choice, name: options.AppName) -> None:
+    """Park an app: no pods, but its name, addresses and releases stay."""
+    from bex_stack import app_orders
+
+    _say(name, app_access.run(app_orders.suspend(choice.read(), name, printing.out())))
+
+
+def resume(choice: options.Choice, name: options.AppName) -> None:
+    """Bring a parked app back."""
+    from bex_stack import app_orders
+
+    _say(name, app_access.run(app_orders.resume(choice.read(), name, printing.out())))
+
+
+def why(choice: options.Choice, name: options.AppName, output_json: options.Json = False) -> None:
+    """Say why an app is as it is: from its address down to its pods, with what would mend it."""
+    from bex_stack import why_view
+
+    seen = app_access.run(why_view.observe(choice.read(), name))
+    chain = why_view.chain(seen)
+    if output_json:
+        printing.print_json([link.as_dict() for link in chain])
+    else:
+        printing.out().print(why_view.render(chain), soft_wrap=True)
+
+
+def logs(
+    choice: options.Choice,
+    name: Annotated[str | None, typer.Argument(metavar="[APP]", help="Which app.")] = None,
+    component: Annotated[
+        str | None, typer.Option("--component", "-c", help="Which of the stack's own processes.")
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 100,
+    follow: Follow = False,
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Of the containers before the present ones.")
+    ] = False,
+) -> None:
+    """Print the log of an app's pods, or of one of the stack's own processes."""
+    if component is not None and name is None:
+        from bex_stack import log_files
+
+        folder = choice.read_settings().instance.log_dir
+        for line in log_files.read(folder, component, lines=lines, follow=follow):
+            sys.stdout.write(line)
+    elif name is not None and component is None:
+        from bex_stack import app_logs
+
+        wish = app_logs.Wish(lines=lines, follow=follow, previous=previous)
+        show = app_logs.show(choice.read_settings(), name, wish, _write_line)
+        app_access.run(show)
+    else:
+        raise errors.StackError("logs of what? Name an APP, or a process with --component")
+
+
+def execute(
+    choice: options.Choice,
+    name: options.AppName,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="What to run.")],
+    pod: Annotated[str | None, typer.Option(help="In which pod; the first ready one.")] = None,
+) -> None:
+    """Run a command in one of an app's containers: bex exec APP -- COMMAND."""
+    from bex_stack import app_shell
+
+    target = choice.read_settings()
+    chosen = app_access.run(app_shell.choose_pod(target, name, pod))
+    raise SystemExit(app_shell.execute(target, chosen, command))
+
+
+def _write_line(line: "text.Text") -> None:
+    printing.out().print(line, soft_wrap=True)
+
+
+def _say(name: str, said: str) -> None:
+    printing.out().print(f"{name}: {said}", soft_wrap=True)

@@ -1,0 +1,78 @@
+"""Follows a deploy: a line whenever something about the newest release changes, until it ended."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich import console as consoles
+from rich import markup
+
+from bex_stack import app_access, errors, targets
+
+TIMEOUT_SECONDS = 1800.0
+"""Longer than a build and a rollout may take together."""
+POLL_SECONDS = 0.5
+
+
+async def follow(target: targets.Target, name: str, console: consoles.Console) -> None:
+    """Print how the newest release comes along, until it serves.
+
+    Raises:
+        errors.StackError: there is no such App, or its newest release was given up.
+        errors.NotReady: it neither serves nor fails in time.
+    """
+    started, said = time.monotonic(), ""
+    async with app_access.client(target) as cluster:
+        while True:
+            app = await app_access.read(cluster, name)
+            line = describe(app)
+            seconds = time.monotonic() - started
+            if line != said:
+                console.print(f"{seconds:6.1f} s  {markup.escape(line)}", soft_wrap=True)
+                said = line
+            if has_settled(app):
+                return
+            if (failure := why_given_up(app)) is not None:
+                raise errors.StackError(f"App {name}: {failure}")
+            if seconds > TIMEOUT_SECONDS:
+                raise errors.NotReady(f"App {name} after {seconds:.0f} s: {line}")
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def describe(app: Mapping[str, Any]) -> str:
+    """Say in one line how the newest release is."""
+    status = app.get("status", {})
+    newest = status.get("release", {}).get("number")
+    revision = f"rev-{newest}" if newest else "no release yet"
+    ready = app_access.ready_condition(app).get("message", "")
+    pods = f"{status.get('readyReplicas', 0)} of {status.get('replicas', 0)} pods ready"
+    said = f"{revision}: {status.get('phase', 'Pending')}, {pods}"
+    return f"{said}; {ready}" if ready else said
+
+
+def has_settled(app: Mapping[str, Any]) -> bool:
+    """Tell whether the newest release of the newest spec serves, or the app is parked."""
+    status = app.get("status", {})
+    if status.get("observedGeneration") != app["metadata"]["generation"]:
+        return False
+    if status.get("phase") == "Hibernated":
+        return True
+    newest = status.get("release", {}).get("number")
+    return bool(
+        status.get("phase") == "Running" and status.get("activeRevision") == f"rev-{newest}"
+    )
+
+
+def why_given_up(app: Mapping[str, Any]) -> str | None:
+    """Return why the newest release of the newest spec failed for good; None if it did not."""
+    status = app.get("status", {})
+    if status.get("observedGeneration") != app["metadata"]["generation"]:
+        return None
+    newest = status.get("release", {}).get("number")
+    for outcome in status.get("history") or []:
+        if outcome["number"] == newest and not outcome["served"]:
+            return f"rev-{newest} was given up: {outcome.get('message') or 'no reason given'}"
+    if status.get("phase") == "Failed":
+        return str(app_access.ready_condition(app).get("message") or "failed")
+    return None

@@ -1,0 +1,147 @@
+"""The commands about one app, on a stack with a running one."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import requests, stacks
+from tests.support.embedded import wait_until
+
+
+@pytest.fixture
+def parked(stack: stacks.Stack) -> Iterator[stacks.Stack]:
+    """The stack with its app suspended; resumed afterwards whatever a test did."""
+    stack.bex("suspend", "hello")
+    yield stack
+    stack.bex("resume", "hello")
+
+
+@pytest.fixture
+def broken(stack: stacks.Stack) -> Iterator[str]:
+    """Name of an app whose container cannot start."""
+    module = stack.write_app("broken", command=("/no-such-program",))
+    process = subprocess.Popen(
+        stack.command("up", "--yes"), env=stack.env(), stdout=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: "CrashLoopBackOff" in _why(stack), "the crash is told", 120)
+        yield "broken"
+    finally:
+        process.terminate()
+        process.wait()
+        module.unlink()
+        stack.up()
+
+
+def _why(stack: stacks.Stack) -> str:
+    return stack.bex("why", "broken", check=False).stdout
+
+
+def test_restart_replaces_the_pods(stack: stacks.Stack) -> None:
+    """Every pod is another one, of a new release; a later `up` has nothing to change."""
+    before = {pod["metadata"]["uid"] for pod in requests.pods(stack)}
+
+    said = stack.bex("restart", "hello").stdout.splitlines()[-1]
+
+    assert said.startswith("hello: restarted as rev-")
+    wait_until(
+        lambda: not before & {pod["metadata"]["uid"] for pod in requests.pods(stack)},
+        "the old pods are gone",
+    )
+    assert stack.changes() == {}
+
+
+def test_suspended_app_has_no_pods_and_survives_an_up(parked: stacks.Stack) -> None:
+    """It answers 503 at its address; `up` of the same program leaves it parked."""
+    parked.bex("up", "--yes")
+
+    assert parked.apps()[0]["phase"] == "Hibernated"
+    assert requests.get(parked, "hello.localhost").status == 503
+    assert "is suspended already" in parked.bex("suspend", "hello").stdout
+
+
+def test_suspended_app_comes_back(stack: stacks.Stack) -> None:
+    """Resume waits until it serves."""
+    stack.bex("suspend", "hello")
+
+    said = stack.bex("resume", "hello").stdout.splitlines()[-1]
+
+    assert said.startswith("hello: serves again as rev-")
+    wait_until(lambda: requests.get(stack, "hello.localhost").status == 200, "it answers")
+
+
+def test_logs_are_those_of_every_pod(stack: stacks.Stack) -> None:
+    """Each line names its pod."""
+    lines = stack.bex("logs", "hello").stdout.splitlines()
+
+    said_by = {line.split(" | ")[0] for line in lines}
+    assert said_by == {pod["metadata"]["name"] for pod in requests.pods(stack)}
+
+
+def test_followed_logs_go_on_with_new_pods(stack: stacks.Stack) -> None:
+    """Lines of pods that come later appear without asking again."""
+    process = subprocess.Popen(
+        stack.command("logs", "hello", "--follow"),
+        env=stack.env(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    stack.bex("restart", "hello")
+    new = {pod["metadata"]["name"] for pod in requests.pods(stack)}
+    try:
+        found = next(line for line in process.stdout if line.split(" | ")[0] in new)
+    finally:
+        process.terminate()
+        process.wait()
+
+    assert first.split(" | ")[0] not in new
+    assert "listening" in found
+
+
+def test_deploys_follow_until_the_release_serves(stack: stacks.Stack) -> None:
+    """With nothing on its way, one line and the table."""
+    lines = stack.bex("deploys", "hello", "--follow").stdout.splitlines()
+
+    assert "Running" in lines[0]
+    assert any("serving" in line for line in lines)
+
+
+def test_why_names_the_cause_and_where_it_is(broken: str, stack: stacks.Stack) -> None:
+    """From the condition down to the container of the pod."""
+    chain = json.loads(stack.bex("why", broken, "--json").stdout)
+
+    bad = [link["text"] for link in chain if link["good"] is False]
+    assert any(text.startswith("Ready: CrashLoopBackOff") for text in bad)
+    assert any(text.startswith("pod broken-") for text in bad)
+    assert any("no-such-program" in text for text in bad)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["restart"], ["suspend"], ["resume"], ["why"], ["logs"], ["releases"], ["deploys"]],
+)
+def test_unknown_app_is_refused(stack: stacks.Stack, command: list[str]) -> None:
+    """The message names it and says where the known ones are listed."""
+    done = stack.bex(*command, "nobody", check=False)
+
+    assert done.returncode == 1
+    assert "there is no App 'nobody'; `bex apps` lists them" in done.stderr
+
+
+def test_exec_runs_a_command_in_the_container(stack: stacks.Stack) -> None:
+    """Its output and exit code are the command's: a second server finds its port taken."""
+    done = subprocess.run(
+        [*stack.command("exec", "hello"), "--", "/app"],
+        env=stack.env(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+    assert done.returncode == 1
+    assert "address already in use" in done.stdout + done.stderr
