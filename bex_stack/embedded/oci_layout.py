@@ -1,4 +1,4 @@
-"""Writes an image made from scratch as an OCI image layout: one layer, bytes that never vary.
+"""Writes an image made from scratch as an OCI image layout: bytes that never vary.
 
 Pure but for the folder it writes. Source: OCI image-spec v1.1 (image layout, config, manifest).
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import struct
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,30 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """A packed layer in a file of its own, for images that share it."""
+
+    file: Path
+    digest: str
+    size: int
+    diff_id: str
+    """Digest of the layer before it was packed."""
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The layer as a manifest lists it."""
+        return {"mediaType": _LAYER, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """An image of a few files."""
+    """An image of a few files, on top of layers that were packed before."""
 
     files: Mapping[str, bytes]
     """Absolute path in the image -> content; all belong to root and may be executed."""
     entrypoint: tuple[str, ...]
+    below: tuple[Layer, ...] = ()
+    """Lowest first."""
     user: str = "65532:65532"
     """uid:gid; 65532 is what others call nonroot."""
     ports: tuple[int, ...] = ()
@@ -48,14 +67,20 @@ def write(image: Image, folder: Path) -> str:
     """Write *image* as an image layout into *folder*; return its digest (`sha256:…`)."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
-    layer = _layer(image.files)
-    config = _blob(blobs, _CONFIG, _json(_config(image, _digest(layer))))
-    packed = _blob(blobs, _LAYER, gzip_stored(layer))
+    for layer in image.below:
+        os.link(layer.file, blobs / layer.digest.removeprefix("sha256:"))
+    packed = [layer.described for layer in image.below]
+    diff_ids = [layer.diff_id for layer in image.below]
+    if image.files:
+        content = _layer(image.files)
+        packed.append(_blob(blobs, _LAYER, gzip_stored(content)))
+        diff_ids.append(_digest(content))
+    config = _blob(blobs, _CONFIG, _json(_config(image, diff_ids)))
     manifest = {
         "schemaVersion": 2,
         "mediaType": _MANIFEST,
         "config": config,
-        "layers": [packed],
+        "layers": packed,
     }
     described = _blob(blobs, _MANIFEST, _json(manifest))
     (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
@@ -67,6 +92,26 @@ def digest(folder: Path) -> str:
     """Return the digest of the one image in the layout *folder*."""
     (described,) = json.loads((folder / "index.json").read_bytes())["manifests"]
     return str(described["digest"])
+
+
+def pack_tree(root: Path, file: Path) -> Layer:
+    """Pack folders, files and links below *root* as a layer into *file*.
+
+    Everything belongs to root and is as old as time; modes stay.
+    """
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for path in sorted(root.rglob("*")):
+            entry = archive.gettarinfo(path, str(path.relative_to(root)))
+            if entry.islnk():  # a second name of a file that also lies elsewhere
+                entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", path.stat().st_size
+            entry.uid = entry.gid = entry.mtime = 0
+            entry.uname = entry.gname = ""
+            archive.addfile(entry, io.BytesIO(path.read_bytes()) if entry.isreg() else None)
+    content = made.getvalue()
+    packed = gzip_stored(content)
+    file.write_bytes(packed)
+    return Layer(file, _digest(packed), len(packed), _digest(content))
 
 
 def gzip_stored(content: bytes) -> bytes:
@@ -93,7 +138,7 @@ def _layer(files: Mapping[str, bytes]) -> bytes:
     return made.getvalue()
 
 
-def _config(image: Image, layer: str) -> dict[str, Any]:
+def _config(image: Image, diff_ids: Sequence[str]) -> dict[str, Any]:
     settings = {
         "User": image.user,
         "Entrypoint": list(image.entrypoint),
@@ -107,8 +152,8 @@ def _config(image: Image, layer: str) -> dict[str, Any]:
         "architecture": image.architecture,
         "os": "linux",
         "config": {key: value for key, value in settings.items() if value},
-        "rootfs": {"type": "layers", "diff_ids": [layer]},
-        "history": [{"created": EPOCH, "created_by": "bex: FROM scratch"}],
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
+        "history": [{"created": EPOCH, "created_by": "bex: FROM scratch"} for _ in diff_ids],
     }
 
 

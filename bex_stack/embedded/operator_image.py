@@ -1,0 +1,187 @@
+"""The operator's image, made without an image registry: Debian's Python, the locked wheels and the
+operator's modules, a layer each. A change of the modules makes and pushes the small top layer only.
+
+Everything is kept in the cache under the digest of what it was made from.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bex_operator
+from bex_stack.embedded import debian, disk, golang, oci_layout
+
+SOURCE = Path(bex_operator.__file__).parent
+LOCK = Path(__file__).parents[2] / "requirements" / "operator.lock"
+REPOSITORY = "bex/operator"
+ENTRYPOINT = (debian.PYTHON, "-m", "bex_operator")
+WHEELS, MODULES = "opt/bex/lib", "opt/bex/operator"
+ENVIRONMENT = {
+    "PATH": "/usr/bin",
+    "PYTHONPATH": f"/{MODULES}:/{WHEELS}",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+_FORMAT = "1"
+"""Raised when the same content has to become another image."""
+_WAIT_SECONDS = 600.0
+_LAYER, _FACTS = "layer.tar.gz", "layer.json"
+_NOT_RUN = frozenset({".c", ".h", ".pxd", ".pyi", ".pyx"})
+"""What wheels bring along for building against them."""
+_LIBC = ("2_17", "2_28", "2_34")
+"""Wheels for these versions of the C library run on every Debian of today."""
+
+Tell = Callable[[str], None]
+
+
+@functools.cache
+def source_digest() -> str:
+    """Return 64 hex digits that stand for the operator's modules."""
+    digest = hashlib.sha256()
+    for module in sorted(SOURCE.rglob("*.py")):
+        content = module.read_bytes()
+        digest.update(f"{module.relative_to(SOURCE)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def content_digest() -> str:
+    """Return 16 hex digits that stand for all that the image is made from."""
+    return _key(_wheels_key(), source_digest(), ENTRYPOINT, sorted(ENVIRONMENT.items()))
+
+
+def ensure(*, cache: Path | None = None, tell: Tell = lambda _: None) -> Path:
+    """Return the OCI layout of the image; made, or taken from the cache.
+
+    Raises: ToolchainError.
+    """
+    folder = (golang.default_cache() if cache is None else cache) / "images"
+    layout = folder / f"operator-{content_digest()}"
+    if layout.is_dir():
+        return layout
+    with disk.locked(folder / ".operator.lock", timeout_seconds=_WAIT_SECONDS):
+        python = _keep(folder / f"python-{_python_key()}", _make_python, tell)
+        root = python / "root"
+        wheels = _keep(
+            folder / f"wheels-{_wheels_key()}", functools.partial(_make_wheels, root), tell
+        )
+        return _keep(layout, functools.partial(_make_layout, python, wheels), tell)
+
+
+def _python_key() -> str:
+    return _key(debian.release(), debian.PACKAGES, debian.UNUSED)
+
+
+def _wheels_key() -> str:
+    return _key(_python_key(), LOCK.read_text())
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256(repr((_FORMAT, *parts)).encode()).hexdigest()[:16]
+
+
+def _keep(folder: Path, make: Callable[[Path, Tell], None], tell: Tell) -> Path:
+    """Return *folder*, filled by *make* in one step unless it is there."""
+    if not folder.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as staging:
+            made = Path(staging) / "made"
+            made.mkdir()
+            make(made, tell)
+            made.replace(folder)
+    return folder
+
+
+def _make_python(folder: Path, tell: Tell) -> None:
+    tell("making the operator's image: Python from Debian's packages")
+    root = folder / "root"
+    root.mkdir()
+    debian.make_python(root, tell=tell)
+    _pack(root, folder)
+
+
+def _make_wheels(python: Path, folder: Path, tell: Tell) -> None:
+    tell("making the operator's image: the locked wheels")
+    with _room(python, folder) as root:
+        target = root / WHEELS
+        _install(debian.python_version(root), target)
+        for file in [each for each in target.rglob("*") if each.suffix in _NOT_RUN]:
+            file.unlink()
+        shutil.rmtree(target / "bin", ignore_errors=True)
+        debian.compile_modules(root, f"/{WHEELS}")
+        modules = "aiohttp, orjson, prometheus_client, pydantic, structlog, uvloop, yaml"
+        debian.run_inside(root, "-c", f"import asyncio, ssl, {modules}")
+        _pack_part(root, WHEELS, folder)
+
+
+def _make_layout(python: Path, wheels: Path, folder: Path, _tell: Tell) -> None:
+    with _room(python / "root", folder) as root:
+        shutil.copytree(
+            SOURCE, root / MODULES / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+        debian.compile_modules(root, f"/{MODULES}")
+        _pack_part(root, MODULES, folder)
+    image = oci_layout.Image(
+        files={},
+        entrypoint=ENTRYPOINT,
+        below=(_layer(python), _layer(wheels), _layer(folder)),
+        environment=ENVIRONMENT,
+        labels={
+            "org.opencontainers.image.title": "bex-operator",
+            "org.opencontainers.image.version": source_digest()[:12],
+        },
+    )
+    oci_layout.write(image, folder)
+    for name in (_LAYER, _FACTS):
+        (folder / name).unlink()
+
+
+@contextmanager
+def _room(python: Path, folder: Path) -> Iterator[Path]:
+    """Lend a copy of the tree *python* (of links, so it costs nothing) to put modules into."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".room-") as made:
+        root = Path(made) / "root"
+        shutil.copytree(python, root, symlinks=True, copy_function=os.link)
+        yield root
+
+
+def _install(version: str, target: Path) -> None:
+    """Install the locked wheels for another Python than this one into *target*."""
+    command = [
+        *(sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"),
+        *("--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile"),
+        *("--implementation", "cp", "--python-version", version, "--target", str(target)),
+    ]
+    for libc in _LIBC:
+        command += ["--platform", f"manylinux_{libc}_{platform.machine()}"]
+    debian.run([*command, "--requirement", str(LOCK)])
+
+
+def _pack_part(root: Path, part: str, folder: Path) -> None:
+    """Pack what lies in the folder *part* of *root*, and nothing beside it."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as made:
+        target = Path(made) / part
+        target.parent.mkdir(parents=True)
+        (root / part).replace(target)
+        Path(made).chmod(0o755)
+        _pack(Path(made), folder)
+
+
+def _pack(root: Path, folder: Path) -> None:
+    layer = oci_layout.pack_tree(root, folder / _LAYER)
+    facts = {"digest": layer.digest, "size": layer.size, "diff_id": layer.diff_id}
+    (folder / _FACTS).write_text(json.dumps(facts))
+
+
+def _layer(folder: Path) -> oci_layout.Layer:
+    """Read what `_pack` wrote."""
+    return oci_layout.Layer(folder / _LAYER, **json.loads((folder / _FACTS).read_text()))
