@@ -11,6 +11,7 @@ STATE = 6
 PASSPHRASE = 7
 LOCKED = 8
 CHANGES_FOUND = 9
+NEEDS_CLI = 10
 INTERRUPTED = 130
 
 _BY_CLASS: tuple[tuple[type[Exception], int], ...] = (
@@ -21,6 +22,7 @@ _BY_CLASS: tuple[tuple[type[Exception], int], ...] = (
     (engine_errors.WrongPassphrase, PASSPHRASE),
     (engine_errors.StateLocked, LOCKED),
     (engine_errors.StateError, STATE),
+    (engine_errors.NeedsCli, NEEDS_CLI),
     (errors.ChangesFound, CHANGES_FOUND),
     (engine_errors.Interrupted, INTERRUPTED),
 )

@@ -5,7 +5,7 @@ Called from the SDK's threads, several at once; what a resource depends on is al
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from bex_stack.engine import (
     decisions,
     deletions,
     errors,
+    foreign,
     goals,
     providers,
     registry,
@@ -37,6 +38,15 @@ class Deployment:
         self._lock = threading.Lock()
         self._defaults = threading.Lock()
 
+    def announce(self, type_token: str, find_place: Callable[[], str]) -> None:
+        """Take note of a resource that the program has made and not registered yet.
+
+        A program makes most of its resources before the first registration is answered: what
+        cannot be managed here is known before anything is touched.
+        """
+        if type_token not in self._run.foreign and not self._run.registry.manages(type_token):
+            self._run.foreign[type_token] = find_place()
+
     def register(self, goal: goals.Goal) -> state.Resource:
         """Bring one resource to its goal and return it as it is then.
 
@@ -44,6 +54,7 @@ class Deployment:
         """
         self._run.ensure_going()
         try:
+            self._ensure_manageable(goal)
             with self._lock:
                 goal = decisions.inherited(goal, self._goals.get(goal.parent))
                 urn, old = self._claim(goal)
@@ -65,10 +76,11 @@ class Deployment:
         Raises: ResourceFailed when there is no such resource.
         """
         self._run.ensure_going()
+        self._ensure_manageable(goal)
         with self._lock:
             urn, old = self._claim(goal)
         record = self._provider_record(goal)
-        provider = self._run.registry.load(record)
+        provider = self._run.registry.load(record, goal.type)
         new = replace(
             _record(urn, goal, old),
             id=identifier,
@@ -102,6 +114,16 @@ class Deployment:
         Raises: Refused before anything is deleted when one of them is protected.
         """
         delete_all(self._run, self._run.snapshot.remaining())
+
+    def _ensure_manageable(self, goal: goals.Goal) -> None:
+        """Refuse the whole run when a resource of it needs the CLI; a preview goes on.
+
+        Raises: NeedsCli.
+        """
+        if goal.remote or (goal.custom and not self._run.registry.manages(goal.type)):
+            self._run.foreign.setdefault(goal.type, goal.position)
+        if self._run.foreign and not self._run.dry_run:
+            raise foreign.refusal(self._run.foreign, self._run.command)
 
     def _claim(self, goal: goals.Goal) -> tuple[str, state.Resource | None]:
         """Give the goal its URN and find the resource it had in the last run."""
@@ -139,7 +161,7 @@ class Deployment:
             goal = replace(goal, inputs=inputs)
         else:
             record = self._provider_record(goal)
-            provider = self._run.registry.load(record)
+            provider = self._run.registry.load(record, goal.type)
             new = replace(new, provider=str(urns.ProviderReference(record.urn, record.id)))
         if old is not None and old.external:
             self._run.snapshot.remove(old)
@@ -265,11 +287,6 @@ class Deployment:
 
     def _provider_record(self, goal: goals.Goal) -> state.Resource:
         """Return the provider resource a goal names, or its package's default one."""
-        package = urns.package_of(goal.type)
-        if not self._run.registry.supports(package):
-            raise goals.unsupported(
-                f"package {package!r} is not supported", goal.type, goal.name, goal.position
-            )
         if goal.provider:
             reference = urns.parse_provider(goal.provider)
             record = self._run.snapshot.find(reference.urn)
@@ -279,7 +296,7 @@ class Deployment:
                 )
             return record
         with self._defaults:
-            return self._default_provider(package, goal.version)
+            return self._default_provider(urns.package_of(goal.type), goal.version)
 
     def _default_provider(self, package: str, version: str) -> state.Resource:
         kind = urns.PROVIDER_PREFIX + package

@@ -1,8 +1,8 @@
 """What changed between two values, place by place. Pure."""
 
 import enum
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bex_stack.engine import paths, values
@@ -68,8 +68,37 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def of_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """Compare inputs whose provider does not say itself what changed; secret marks do not count."""
+    """Compare inputs whose provider does not say itself what changed; secret marks do not count.
+
+    What is secret on either side is marked so again in the differences.
+    """
+    secret = (*secret_places(old), *secret_places(new))
     found = compare(values.reveal(dict(old)), values.reveal(dict(new)))
-    return tuple(
-        Difference(each.path, each.kind, each.old, each.new, in_inputs=True) for each in found
+    return tuple(hidden(replace(each, in_inputs=True), secret) for each in found)
+
+
+def secret_places(value: Any, place: paths.Path = ()) -> Iterator[paths.Path]:
+    """Yield where a value is secret."""
+    if values.is_secret(value):
+        yield place
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from secret_places(each, (*place, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from secret_places(each, (*place, index))
+
+
+def hidden(difference: Difference, secret: Sequence[paths.Path]) -> Difference:
+    """Mark the values of a difference secret when one of the *secret* places touches it."""
+    touches = any(
+        paths.covers(place, difference.path) or paths.covers(difference.path, place)
+        for place in secret
     )
+    if not touches:
+        return difference
+    return replace(difference, old=_marked(difference.old), new=_marked(difference.new))
+
+
+def _marked(value: Any) -> Any:
+    return value if value is paths.MISSING else values.secret(value)

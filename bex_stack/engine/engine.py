@@ -16,6 +16,7 @@ from bex_stack.engine import (
     deployment,
     errors,
     events,
+    foreign,
     imports,
     interruptions,
     lock,
@@ -63,23 +64,23 @@ class Engine:
 
     def up(self) -> events.Result:
         """Bring everything to what the program asks for and delete what it no longer has."""
-        return self._run(dry_run=False, work=self._program_work)
+        return self._run("up", dry_run=False, work=self._program_work)
 
     def preview(self) -> events.Result:
         """Say what up would do; `digest` holds the document of `pulumi preview --json`."""
-        return self._run(dry_run=True, work=self._program_work)
+        return self._run("up", dry_run=True, work=self._program_work)
 
     def destroy(self) -> events.Result:
         """Delete every resource of the stack, dependents first."""
-        return self._run(dry_run=False, work=_destroy_work)
+        return self._run("destroy", dry_run=False, work=_destroy_work)
 
     def preview_destroy(self) -> events.Result:
         """Say what destroy would delete."""
-        return self._run(dry_run=True, work=_destroy_work)
+        return self._run("destroy", dry_run=True, work=_destroy_work)
 
     def refresh(self) -> events.Result:
         """Bring the state in line with what exists."""
-        return self._run(dry_run=False, work=refreshing.refresh)
+        return self._run("refresh", dry_run=False, work=refreshing.refresh)
 
     def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
         """Return the stack's outputs as of the last up; empty for a stack that does not exist."""
@@ -110,7 +111,7 @@ class Engine:
                 )
             backend.remove(files)
 
-    def _run(self, *, dry_run: bool, work: Callable[[run.Run], None]) -> events.Result:
+    def _run(self, verb: str, *, dry_run: bool, work: Callable[[run.Run], None]) -> events.Result:
         started = time.monotonic()
         imports.warm_up()
         reporter = reporting.Reporter(self._listener)
@@ -119,8 +120,9 @@ class Engine:
         files = self._files(found)
         held = contextlib.nullcontext() if dry_run else lock.held(files.locks, reporter.say)
         with held:
-            current = self._prepare(found, stack_file, files, reporter, dry_run=dry_run)
+            current = self._prepare(found, stack_file, files, reporter, verb, dry_run=dry_run)
             if not dry_run:
+                _ensure_manageable(current)
                 backend.back_up(files)
             with (
                 imports.importable(found.main),
@@ -128,6 +130,8 @@ class Engine:
             ):
                 interrupted = _attempt(current, work)
             current.registry.close()
+        if dry_run and current.foreign:
+            reporter.say(str(foreign.refusal(current.foreign, current.command)))
         seconds = time.monotonic() - started
         config = current.configuration.masked()
         digest = current.digest.document(config, reporter.diagnostics, reporter.counts, seconds)
@@ -146,40 +150,66 @@ class Engine:
         stack_file: project.StackFile,
         files: backend.StackFiles,
         reporter: reporting.Reporter,
+        verb: str,
         *,
         dry_run: bool,
     ) -> run.Run:
         """Read and decrypt everything; nothing is changed before all of it is good."""
         stored = backend.read(files)
-        is_sealed = bool(stack_file.salt or (stored is not None and stored.salt))
-        secret = self._passphrase(make=not dry_run and not is_sealed)
-        config_crypter = None
-        if stack_file.salt:
-            config_crypter = passphrase.open_state(secret, stack_file.salt, str(stack_file.path))
-        state_crypter = config_crypter
-        if stored is not None and stored.salt and stored.salt != stack_file.salt:
-            state_crypter = passphrase.open_state(secret, stored.salt, str(files.state))
-        configuration = project.configuration(found, stack_file, self._overrides, config_crypter)
+        writes = not dry_run and (verb == "up" or stored is not None)
+        of_config, of_state, crypter = self._crypters(stack_file, stored, files, makes=writes)
+        configuration = project.configuration(found, stack_file, self._overrides, of_config)
         recorded = state.Deployment()
         if stored is not None:
-            recorded = backend.decode(stored, state_crypter, files)
+            recorded = backend.decode(stored, of_state, files)
         stopping = threading.Event()
-        crypter = config_crypter or state_crypter or passphrase.create(secret)
+
+        def warn(message: str) -> None:
+            reporter.say(message, severity="warning")
+
         return run.Run(
             project=found,
             stack=self._stack,
             configuration=configuration,
             snapshot=snapshot.Snapshot(files, recorded, crypter, dry_run=dry_run),
-            registry=self._registry(found, stopping),
+            registry=self._registry(found, stopping, warn if dry_run else None),
             reporter=reporter,
             digest=previews.Digest(),
             dry_run=dry_run,
             parallel=threading.Semaphore(self._parallel),
             stopping=stopping,
+            command=foreign.command(verb, found, self._stack, self._root, stack_file.path),
         )
 
-    def _registry(self, found: project.Project, stopping: threading.Event) -> registry.Registry:
-        """Return the providers there are; their modules load when a program needs them."""
+    def _crypters(
+        self,
+        stack_file: project.StackFile,
+        stored: backend.Stored | None,
+        files: backend.StackFiles,
+        *,
+        makes: bool,
+    ) -> tuple[passphrase.Crypter | None, passphrase.Crypter | None, passphrase.Crypter]:
+        """Open the secrets of the stack file and of the state; the third seals what is written."""
+        is_sealed = bool(stack_file.salt or (stored is not None and stored.salt))
+        secret = self._passphrase(make=makes and not is_sealed)
+        of_config = None
+        if stack_file.salt:
+            of_config = passphrase.open_state(secret, stack_file.salt, str(stack_file.path))
+        of_state = of_config
+        if stored is not None and stored.salt and stored.salt != stack_file.salt:
+            of_state = passphrase.open_state(secret, stored.salt, str(files.state))
+        return of_config, of_state, of_config or of_state or passphrase.create(secret)
+
+    def _registry(
+        self,
+        found: project.Project,
+        stopping: threading.Event,
+        warn: Callable[[str], None] | None,
+    ) -> registry.Registry:
+        """Return the providers there are; their modules load when a program needs them.
+
+        A preview has *warn* be told what it could not find out.
+        """
 
         def dynamic_provider(config: values.Properties) -> Any:
             from bex_stack.engine import dynamic
@@ -190,7 +220,7 @@ class Engine:
             from bex_stack.engine.kubernetes import configuration as settings
             from bex_stack.engine.kubernetes import provider
 
-            return provider.KubernetesProvider(settings.from_inputs(config), stopping)
+            return provider.KubernetesProvider(settings.from_inputs(config), stopping, warn)
 
         def builtin(config: values.Properties) -> Any:
             from bex_stack.engine import stack_references
@@ -234,6 +264,20 @@ class Engine:
         return passphrase.find(self._root, os.environ, make=make)
 
 
+def _ensure_manageable(current: run.Run) -> None:
+    """Refuse to work on a state with resources that only the CLI can manage.
+
+    Raises: NeedsCli.
+    """
+    found = {
+        each.type: ""
+        for each in current.snapshot.all()
+        if each.custom and not current.registry.manages(each.type)
+    }
+    if found:
+        raise foreign.refusal(found, current.command)
+
+
 def _destroy_work(current: run.Run) -> None:
     recovery.settle(current, otherwise="what it may have left is not recorded")
     deployment.delete_all(current, current.snapshot.all())
@@ -245,6 +289,8 @@ def _attempt(current: run.Run, work: Callable[[run.Run], None]) -> bool:
         work(current)
     except errors.Interrupted:
         pass
+    except errors.NeedsCli:
+        raise
     except errors.ResourceFailed as exc:
         current.reporter.fail(exc.urn, exc.reason)
     except errors.ProgramFailed as exc:

@@ -8,6 +8,7 @@ EngineError
 │   ├── StateCorrupt         restore the backup the message names
 │   └── StateLocked          another run holds the stack: wait for it
 ├── Unsupported              the program uses what only the pulumi CLI offers: change the program
+│   └── NeedsCli             the stack's resources need it: run the command the message gives
 ├── Refused                  an option forbids the step (protect): change the program
 ├── ProgramFailed            the program itself raised: mend the program
 ├── ResourceFailed           one resource's operation failed: see its message, run again
@@ -47,6 +48,10 @@ class StateLocked(StateError):
 
 class Unsupported(EngineError):
     """The program asks for something outside the embedded engine's subset."""
+
+
+class NeedsCli(Unsupported):
+    """The stack has resources that only the pulumi CLI can manage."""
 
 
 class Refused(EngineError):

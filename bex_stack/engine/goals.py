@@ -39,6 +39,8 @@ class Goal:
     additional_secret_outputs: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     custom_timeouts: Mapping[str, float] = field(default_factory=dict)
+    remote: bool = False
+    """Whether the plugin itself builds this component."""
     position: str = ""
     """`file:line` of the program, for messages."""
 
@@ -77,6 +79,7 @@ def from_request(request: resource_pb2.RegisterResourceRequest) -> Goal:
         additional_secret_outputs=tuple(request.additionalSecretOutputs),
         aliases=tuple(request.aliasURNs),
         custom_timeouts=_timeouts(request.customTimeouts, where),
+        remote=request.remote,
         position=where,
     )
 
@@ -105,7 +108,6 @@ def unsupported(what: str, type_token: str, name: str, where: str) -> errors.Uns
 
 def _refuse(request: resource_pb2.RegisterResourceRequest, where: str) -> None:
     refused = {
-        "remote components are not supported": request.remote,
         "the `import_` option is not supported": bool(request.importId),
         "the `replace_with` option is not supported": bool(request.replace_with),
         "the `replacement_trigger` option is not supported": request.HasField(

@@ -57,6 +57,10 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         self.error: errors.EngineError | None = None
         """The first failure; later ones are its consequences."""
 
+    def announce(self, type_token: str, find_place: Callable[[], str]) -> None:
+        """Take note of a resource that the program has made; its registration follows."""
+        self._deployment.announce(type_token, find_place)
+
     def GetDeploymentInfo(self, request: Any, context: Any = None) -> Any:  # noqa: N802 - protocol
         """Name the features of this monitor."""
         return resource_pb2.DeploymentInfo(supportedFeatures=FEATURES)

@@ -22,6 +22,8 @@ KEY_BYTES = 32
 SALT_BYTES = 8
 NONCE_BYTES = 12
 PROBE = "pulumi"
+FILE = "passphrase"
+"""The backend's own passphrase file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def find(backend: Path, environment: Mapping[str, str], *, make: bool) -> str:
     if "PULUMI_CONFIG_PASSPHRASE" in environment:
         return environment["PULUMI_CONFIG_PASSPHRASE"]
     named = environment.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-    path = Path(named) if named else backend / "passphrase"
+    path = Path(named) if named else backend / FILE
     if not named and not path.exists():
         if not make:
             return ""

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bex_stack.engine import errors
+from bex_stack.engine import errors, foreign
 from bex_stack.engine import monitor as monitors
 from bex_stack.engine import project as projects
 
@@ -62,9 +62,7 @@ def _run(program: Program) -> None:
     )
     try:
         with _loop(program.parallel) as loop:
-            loop.run_until_complete(
-                pulumi.runtime.run_in_stack(lambda: _execute(program.project.main))
-            )
+            loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: _execute(program)))
     except BaseException as exc:
         if program.monitor.error is not None:
             raise program.monitor.error from exc
@@ -73,9 +71,16 @@ def _run(program: Program) -> None:
         raise errors.ProgramFailed(_summary(exc, program.project), _trace(exc)) from exc
 
 
-def _execute(main: Path) -> None:
+def _execute(program: Program) -> None:
     """Run the file, or the folder's `__main__.py`, with its folder as working directory."""
-    before = Path.cwd()
+    import pulumi
+
+    def announce(made: pulumi.ResourceTransformationArgs) -> None:
+        if isinstance(made.resource, pulumi.CustomResource) or foreign.is_remote(made.type_):
+            program.monitor.announce(made.type_, lambda: _place(program.project))
+
+    pulumi.runtime.register_stack_transformation(announce)
+    main, before = program.project.main, Path.cwd()
     os.chdir(main if main.is_dir() else main.parent)
     try:
         runpy.run_path(str(main), run_name="__main__")
@@ -106,15 +111,27 @@ def _loop(parallel: int) -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
 
 
-def _summary(exc: BaseException, found: projects.Project) -> str:
-    """Name the error and the last line of the program's own code it passed."""
-    frames = traceback.extract_tb(exc.__traceback__)
-    root = str(found.directory)
-    own = [
+def _place(found: projects.Project) -> str:
+    """Return `file:line` of the program's own code that is being executed."""
+    own = _own(traceback.extract_stack(), found)
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def _own(frames: traceback.StackSummary, found: projects.Project) -> list[traceback.FrameSummary]:
+    """Keep the frames of the program's own code; this engine may lie below its folder, too."""
+    root, engine = f"{found.directory}{os.sep}", str(Path(__file__).parent)
+    return [
         each
         for each in frames
-        if each.filename.startswith(root) and "site-packages" not in each.filename
+        if each.filename.startswith(root)
+        and not each.filename.startswith(engine)
+        and "site-packages" not in each.filename
     ]
+
+
+def _summary(exc: BaseException, found: projects.Project) -> str:
+    """Name the error and the last line of the program's own code it passed."""
+    own = _own(traceback.extract_tb(exc.__traceback__), found)
     place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
     return f"the program failed{place}: {type(exc).__name__}: {exc}"
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bex_stack.engine import differences, errors, providers, state, urns, values
+from bex_stack.engine import differences, foreign, providers, state, urns, values
 
 INTERNAL = "__internal"
 BUILTIN = "pulumi"
@@ -24,20 +24,24 @@ class Registry:
         self._instances: dict[str, providers.Provider] = {}
         self._lock = threading.Lock()
 
-    def supports(self, package: str) -> bool:
-        """Say whether the package's resources can be managed here."""
-        return package in self._factories
+    def manages(self, type_token: str) -> bool:
+        """Say whether resources of this type can be managed here; provider resources always."""
+        if urns.is_provider_type(type_token):
+            return True
+        known = urns.package_of(type_token) in self._factories
+        return known and not foreign.is_program_of_plugin(type_token)
 
-    def load(self, record: state.Resource) -> providers.Provider:
-        """Return the instance a provider resource stands for, made on first use."""
+    def load(self, record: state.Resource, type_token: str) -> providers.Provider:
+        """Return the instance a provider resource stands for, made on first use.
+
+        For a type that cannot be managed here it is one that only plans.
+        """
+        if not self.manages(type_token):
+            return foreign.PlanningProvider()
         reference = str(urns.ProviderReference(record.urn, record.id))
         with self._lock:
             if reference not in self._instances:
                 package = urns.package_of(record.type)
-                if package not in self._factories:
-                    raise errors.Unsupported(
-                        f"the provider package {package!r} ({record.urn}) needs the pulumi CLI"
-                    )
                 config = {k: v for k, v in record.inputs.items() if k != INTERNAL}
                 self._instances[reference] = self._factories[package](values.reveal(config))
             return self._instances[reference]

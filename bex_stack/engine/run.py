@@ -33,6 +33,10 @@ class Run:
     """Set when a person stops the run: nothing new begins, waits end early."""
     failed: threading.Event = field(default_factory=threading.Event)
     """Set by the first failure: nothing new begins."""
+    command: str = ""
+    """The pulumi CLI's command for the same run."""
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Types the program has that only the pulumi CLI can manage, and where it has the first."""
     deleted: set[str] = field(default_factory=set)
     """URNs that this run deletes; `deletedWith` looks here."""
 
@@ -52,5 +56,5 @@ class Run:
         for record in self.snapshot.all():
             # A replaced provider has the URN of its successor, but manages another cluster.
             if record.urn == reference.urn and record.id == reference.id:
-                return self.registry.load(record)
+                return self.registry.load(record, resource.type)
         raise errors.ProviderError(f"its provider {resource.provider} is not in the state")

@@ -34,7 +34,8 @@ class Snapshot:
         self._new: list[state.Resource] = []
         self._pending: list[state.Pending] = list(deployment.pending)
         self._texts: dict[int, tuple[state.Resource, str]] = {}
-        self._dirty = deployment.salt != crypter.state
+        # A stack without resources has no secrets to seal anew.
+        self._dirty = bool(deployment.resources) and deployment.salt != crypter.state
         self._lock = threading.RLock()
 
     def all(self) -> list[state.Resource]:

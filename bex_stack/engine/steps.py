@@ -41,6 +41,7 @@ def create(
                     lambda: provider.create(subject, new.inputs, preview=current.dry_run)
                 )
             now = backend.now()
+            step.add_changes(made.made.planned)
             done = _finish(replace(new, created=now, modified=now), made)
             gone = replaced if replaced and replaced.pending_replacement else None
             current.snapshot.put(done, gone)

@@ -16,6 +16,7 @@ from bex_stack.engine import errors as engine_errors
         (engine_errors.WrongPassphrase("x"), 7),
         (engine_errors.StateLocked("x"), 8),
         (errors.ChangesFound("x"), 9),
+        (engine_errors.NeedsCli("x"), 10),
         (engine_errors.Interrupted("x"), 130),
         (errors.NotReady("x"), 1),
     ],

@@ -19,14 +19,24 @@ from bex_stack.engine.kubernetes import configuration
 
 _Result = TypeVar("_Result")
 START_TIMEOUT_SECONDS = 30.0
+PREVIEW_SECONDS = 10.0
+"""How long a preview waits for one answer; a silent server is not asked again."""
 USER_AGENT = "pulumi-kubernetes"
 
 
 class Cluster:
-    """Runs client calls for threads; connects on first use."""
+    """Runs client calls for threads; connects on first use.
 
-    def __init__(self, config: configuration.Configuration) -> None:
+    In a preview (*say* is given) the first call without an answer is the last: it is said, and
+    all others end at once.
+    """
+
+    def __init__(
+        self, config: configuration.Configuration, say: Callable[[str], None] | None = None
+    ) -> None:
         self._config = config
+        self._say = say
+        self._silence: errors.Unreachable | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: clients.Client | None = None
         self._lock = threading.Lock()
@@ -37,13 +47,38 @@ class Cluster:
         Raises: Unreachable, or the engine's own errors raised inside; a KubeError about the object
         passes as it is, callers know what it means to them.
         """
+        if self._say is None:
+            return self._call(action)
+        if self._silence is not None:
+            raise self._silence
+        try:
+            return self._call(action, PREVIEW_SECONDS)
+        except errors.Unreachable as exc:
+            self._fall_silent(exc, self._say)
+            raise
+
+    def _fall_silent(self, exc: errors.Unreachable, say: Callable[[str], None]) -> None:
+        with self._lock:
+            first, self._silence = self._silence is None, exc
+        if first:
+            say(f"{exc}; what its server would add is not in this preview")
+
+    def _call(
+        self,
+        action: Callable[[clients.Client], Awaitable[_Result]],
+        seconds: float | None = None,
+    ) -> _Result:
         client, loop = self._connected()
 
         async def run() -> _Result:
-            return await action(client)
+            return await asyncio.wait_for(action(client), seconds)
 
         try:
             return asyncio.run_coroutine_threadsafe(run(), loop).result()
+        except TimeoutError as exc:
+            raise errors.Unreachable(
+                f"the cluster at {client.server} does not answer within {seconds:.0f} s"
+            ) from exc
         except kube_errors.Unreachable as exc:
             raise errors.Unreachable(
                 f"the cluster at {client.server} does not answer: {exc}"

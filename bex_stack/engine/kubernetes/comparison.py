@@ -49,7 +49,7 @@ def compare(
             continue
         found.append(_classified(each, patterns))
     reasons = tuple(paths.render(each.path) for each in found if each.kind.replaces)
-    secret = _secret_places(new)
+    secret = tuple(differences.secret_places(new))
     details = tuple(_hide(each, secret, wanted) for each in found)
     return providers.Diffed(
         changes=bool(found),
@@ -115,36 +115,9 @@ def _same_place(wanted: objects.Object, live: objects.Object) -> bool:
     return bool(name) and not autonamed and same_namespace and name == objects.name_of(live)
 
 
-def _secret_places(new: values.Properties) -> tuple[paths.Path, ...]:
-    """Return where the new inputs are secret."""
-    found: list[paths.Path] = []
-
-    def walk(value: Any, place: paths.Path) -> None:
-        if values.is_secret(value):
-            found.append(place)
-        elif isinstance(value, dict):
-            for key, each in value.items():
-                walk(each, (*place, key))
-        elif isinstance(value, list):
-            for index, each in enumerate(value):
-                walk(each, (*place, index))
-
-    walk(new, ())
-    return tuple(found)
-
-
 def _hide(
     each: differences.Difference, secret: tuple[paths.Path, ...], obj: objects.Object
 ) -> differences.Difference:
     """Mark the values of a difference secret when they are."""
     of_secret = obj.get("kind") == "Secret" and each.path[:1] in (("data",), ("stringData",))
-    touches = any(
-        paths.covers(place, each.path) or paths.covers(each.path, place) for place in secret
-    )
-    if not of_secret and not touches:
-        return each
-
-    def hide(value: Any) -> Any:
-        return value if value is paths.MISSING else values.secret(value)
-
-    return replace(each, old=hide(each.old), new=hide(each.new))
+    return differences.hidden(each, (each.path,) if of_secret else secret)

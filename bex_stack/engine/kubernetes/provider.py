@@ -39,9 +39,15 @@ class _Target:
 class KubernetesProvider:
     """One cluster's objects."""
 
-    def __init__(self, config: configuration.Configuration, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        config: configuration.Configuration,
+        stopping: threading.Event,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Manage what is behind *config*; *say* is given in a preview and told what is silent."""
         self._config = config
-        self._cluster = cluster.Cluster(config)
+        self._cluster = cluster.Cluster(config, say)
         self._stopping = stopping
 
     def check(
@@ -337,10 +343,8 @@ class _Gone(errors.ProviderError):
 
 
 def _refuse(subject: providers.Subject, inputs: values.Properties) -> None:
-    """Refuse types that look like objects but are programs of the real provider."""
-    module = subject.type.split(":")[1]
-    is_list = subject.type.endswith("List") and "items" in inputs
-    if is_list or module.startswith(("helm.sh/", "kustomize/", "yaml")):
+    """Refuse lists, which look like objects but are made of several."""
+    if subject.type.endswith("List") and "items" in inputs:
         raise errors.Unsupported(
             f"resource {subject.type} {subject.name!r} needs the pulumi CLI and its plugin"
         )

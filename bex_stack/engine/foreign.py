@@ -1,0 +1,124 @@
+"""Resources that only the pulumi CLI can manage: planned in a preview, refused otherwise.
+
+A plan is made of what the program says: inputs are compared with the last run's, and every output
+that no input gives stays unknown.
+"""
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from bex_stack.engine import differences, errors, passphrase, project, providers, values
+
+_KUBERNETES_MODULES = ("helm.sh/", "kustomize/", "yaml")
+"""Modules of the kubernetes package that are programs of its plugin, no objects."""
+_REMOTE_MODULES = ("helm.sh/v4", "kustomize/v2", "yaml/v2")
+"""Those whose components the plugin builds; older ones are built by the SDK itself."""
+
+
+def is_program_of_plugin(type_token: str) -> bool:
+    """Say whether a kubernetes type is no object, but something its plugin runs."""
+    package, _, rest = type_token.partition(":")
+    return package == "kubernetes" and rest.startswith(_KUBERNETES_MODULES)
+
+
+def is_remote(type_token: str) -> bool:
+    """Say whether a component of this type is one its plugin builds."""
+    package, _, rest = type_token.partition(":")
+    return package == "kubernetes" and rest.startswith(_REMOTE_MODULES)
+
+
+def refusal(types: Mapping[str, str], command: str) -> errors.NeedsCli:
+    """Build the refusal of a whole run from types and where the program has the first of each."""
+    named = [f"{each} ({place})" if place else each for each, place in sorted(types.items())]
+    return errors.NeedsCli(
+        "this stack needs the pulumi CLI: the embedded engine can preview, but not manage its "
+        f"resources of {', '.join(named)}. Run: {command}"
+    )
+
+
+def command(verb: str, found: project.Project, stack: str, backend: Path, file: Path) -> str:
+    """Return the CLI's own command for a run of this stack, on the same state."""
+    parts = [f"PULUMI_BACKEND_URL=file://{shlex.quote(str(backend.resolve()))}"]
+    if not any(each.startswith("PULUMI_CONFIG_PASSPHRASE") for each in os.environ):
+        secret = shlex.quote(str(backend.resolve() / passphrase.FILE))
+        parts.append(f"PULUMI_CONFIG_PASSPHRASE_FILE={secret}")
+    parts += ["pulumi", verb, "--cwd", shlex.quote(str(found.directory)), "--stack", stack]
+    if file != found.directory / f"Pulumi.{stack}.yaml":
+        parts += ["--config-file", shlex.quote(str(file.resolve()))]
+    return " ".join(parts)
+
+
+class PlanningProvider:
+    """Stands in for a package's plugin while a preview runs."""
+
+    def check(
+        self, subject: providers.Subject, old: values.Properties | None, new: values.Properties
+    ) -> providers.Checked:
+        """Accept the inputs: only the plugin knows its schema."""
+        return providers.Checked(new)
+
+    def diff(
+        self,
+        subject: providers.Subject,
+        identifier: str,
+        old: tuple[values.Properties, values.Properties],
+        new: values.Properties,
+    ) -> providers.Diffed:
+        """Leave the comparison to the engine."""
+        return providers.Diffed(None)
+
+    def create(
+        self, subject: providers.Subject, inputs: values.Properties, *, preview: bool
+    ) -> providers.Made:
+        """Plan a new resource: its inputs are what is known of it."""
+        _ensure_plan(subject, preview)
+        return providers.Made("", inputs, planned=differences.of_inputs({}, inputs))
+
+    def update(
+        self,
+        subject: providers.Subject,
+        identifier: str,
+        old: tuple[values.Properties, values.Properties],
+        new: values.Properties,
+        *,
+        preview: bool,
+    ) -> providers.Made:
+        """Plan an update: any output may change with it."""
+        _ensure_plan(subject, preview)
+        return providers.Made(identifier, new)
+
+    def delete(
+        self,
+        subject: providers.Subject,
+        identifier: str,
+        inputs: values.Properties,
+        outputs: values.Properties,
+    ) -> None:
+        """Refuse; a preview never comes here."""
+        _ensure_plan(subject, False)
+
+    def read(
+        self,
+        subject: providers.Subject,
+        identifier: str,
+        inputs: values.Properties | None,
+        outputs: values.Properties | None,
+    ) -> providers.Made | None:
+        """Plan a look-up: nothing is known but the id and what was asked with."""
+        return providers.Made(identifier, inputs or {}, inputs)
+
+    def find_created(
+        self, subject: providers.Subject, inputs: values.Properties
+    ) -> providers.Made | None:
+        """Say nothing is known of what was left behind."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _ensure_plan(subject: providers.Subject, preview: bool) -> None:
+    if not preview:
+        raise errors.Unsupported(f"resource {subject.type} {subject.name!r} needs the pulumi CLI")
