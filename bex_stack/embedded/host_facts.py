@@ -106,7 +106,7 @@ def _kernel_errors(scratch: Path, commands: frozenset[str]) -> dict[str, str]:
         errors["cgroups"] = "no writable hierarchy with the memory controller below /sys/fs/cgroup"
     command = [
         *("unshare", "--net", "--mount", "--uts", "--pid", "--ipc", "--fork", "--kill-child"),
-        *(sys.executable, str(Path(__file__).with_name("kernel_probe.py")), str(scratch)),
+        *(sys.executable, "-m", "bex_stack.embedded.kernel_probe", str(scratch)),
     ]
     try:
         done = subprocess.run(

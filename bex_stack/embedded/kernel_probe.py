@@ -1,7 +1,7 @@
 """Tries in namespaces of its own what machines need of the kernel; prints `{feature: error}`.
 
 Run as `unshare --net --mount --uts --pid --ipc --fork --kill-child python -m …kernel_probe`: all it
-makes goes with its namespaces. Imports nothing of bex, so that it starts fast.
+makes goes with its namespaces. Imports next to nothing, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from bex_stack.embedded import netlink
 
 MS_REC_PRIVATE = 0x4000 | 0x40000
 """MS_REC | MS_PRIVATE of mount(2)."""
@@ -50,12 +53,12 @@ def _try_overlay(scratch: str) -> None:
 
 
 def _try_link(kind: str) -> None:
-    import pyroute2
-
-    peer = {"peer": "bexprobe1"} if kind == "veth" else {}
-    with pyroute2.IPRoute() as links:
-        links.link("add", ifname="bexprobe0", kind=kind, **peer)
-        links.link("del", index=links.link_lookup(ifname="bexprobe0")[0])
+    with netlink.Netlink() as links:
+        if kind == "veth":
+            links.add_cable("bexprobe0", peer="bexprobe1")
+        else:
+            links.add_bridge("bexprobe0")
+        links.delete_link(socket.if_nametoindex("bexprobe0"))
 
 
 def _mount(

@@ -16,9 +16,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bex_stack.embedded import instance as instances
+from bex_stack.embedded import netlink
 
 NETNS_DIR = Path("/run/netns")
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -48,11 +49,11 @@ def ensure_bridge(instance: instances.Instance) -> None:
     with _routes() as routes:
         index = _index(instance.bridge)
         if index is None:
-            routes.link("add", ifname=instance.bridge, kind="bridge")
-            index = _index(instance.bridge)
+            routes.add_bridge(instance.bridge)
+            index = socket.if_nametoindex(instance.bridge)
         address = f"{instance.bridge_address}/{instance.network.prefixlen}"
-        _ensure_address(routes, index, address)
-        routes.link("set", index=index, state="up")
+        routes.ensure_address(index, address)
+        routes.raise_link(index)
 
 
 def ensure_machine(instance: instances.Instance, machine: str, slot: int) -> None:
@@ -68,12 +69,11 @@ def ensure_machine(instance: instances.Instance, machine: str, slot: int) -> Non
         if _index(veth) is None or not _inside(path, _has_cable):
             _remove_link(routes, veth)
             with path.open() as namespace:
-                peer = {"ifname": "eth0", "net_ns_fd": namespace.fileno()}
-                routes.link("add", ifname=veth, kind="veth", peer=peer)
-        routes.link("set", index=_index(veth), master=bridge, state="up")
+                routes.add_cable(veth, peer="eth0", peer_netns=namespace.fileno())
+        routes.raise_link(socket.if_nametoindex(veth), master=bridge)
         prefix = instance.network.prefixlen
         _inside(path, lambda: _configure_inside(f"{address}/{prefix}", instance.bridge_address))
-        routes.route("replace", dst=instance.pod_cidr(slot), gateway=address, oif=bridge)
+        routes.ensure_route(instance.pod_cidr(slot), gateway=address, index=bridge)
 
 
 def has_machine(instance: instances.Instance, machine: str, slot: int) -> bool:
@@ -95,9 +95,8 @@ def remove_all(instance: instances.Instance) -> None:
     for path in sorted(NETNS_DIR.glob(f"{instance.name}-*")):
         _remove_netns(path)
     with _routes() as routes:
-        names = [link.get("ifname") for link in routes.get_links()]
-        for name in names:
-            prefix, dash, slot = str(name).partition("-")
+        for _, name in socket.if_nameindex():
+            prefix, dash, slot = name.partition("-")
             if prefix == instance.name and dash and slot.isdecimal():
                 _remove_link(routes, name)
         _remove_link(routes, instance.bridge)
@@ -105,8 +104,7 @@ def remove_all(instance: instances.Instance) -> None:
 
 def leftovers(instance: instances.Instance) -> list[str]:
     """Names of links and namespaces of the instance that exist."""
-    with _routes() as routes:
-        names = [str(link.get("ifname")) for link in routes.get_links()]
+    names = [name for _, name in socket.if_nameindex()]
     links = [n for n in names if n == instance.bridge or n.startswith(f"{instance.name}-")]
     return links + [path.name for path in NETNS_DIR.glob(f"{instance.name}-*")]
 
@@ -133,8 +131,7 @@ def _is_mounted(path: Path) -> bool:
 def _create_netns(path: Path) -> None:
     path.parent.mkdir(mode=0o755, exist_ok=True)
     path.touch(mode=0o444)
-    # unshare(1) mounts the namespace itself; the netlink library would fork this process,
-    # which holds other threads, and `ip netns` makes a mount of the whole folder.
+    # unshare(1) mounts the namespace itself; `ip netns` makes a mount of the whole folder.
     _run(["unshare", f"--net={path}", "true"])
 
 
@@ -152,11 +149,11 @@ def _configure_inside(address: str, gateway: str) -> None:
     for setting, value in (("ip_forward", "1"), ("conf/all/accept_redirects", "0")):
         _sysctl_here(f"net/ipv4/{setting}", value)
     with _routes() as routes:
-        routes.link("set", index=_index("lo"), state="up")
-        index = _index("eth0")
-        _ensure_address(routes, index, address)
-        routes.link("set", index=index, state="up")
-        routes.route("replace", dst="default", gateway=gateway)
+        routes.raise_link(socket.if_nametoindex("lo"))
+        index = socket.if_nametoindex("eth0")
+        routes.ensure_address(index, address)
+        routes.raise_link(index)
+        routes.ensure_route("0.0.0.0/0", gateway=gateway)
 
 
 def _has_cable() -> bool:
@@ -199,45 +196,31 @@ def _set_netns(path: Path) -> None:
             raise OSError(code, os.strerror(code))
 
 
-def _ensure_address(routes: Any, index: int, address: str) -> None:
-    local, _, prefix = address.partition("/")
-    for known in routes.get_addr(index=index, family=2):
-        if (known.get("local"), str(known["prefixlen"])) == (local, prefix):
-            return
-    routes.addr("add", index=index, address=local, prefixlen=int(prefix))
-
-
-def _remove_route(routes: Any, destination: str) -> None:
+def _remove_route(routes: netlink.Netlink, destination: str) -> None:
     with _tolerating(errno.ESRCH):  # it went with the bridge, or was never made
-        routes.route("del", dst=destination)
+        routes.delete_route(destination)
 
 
-def _remove_link(routes: Any, name: str) -> None:
+def _remove_link(routes: netlink.Netlink, name: str) -> None:
     index = _index(name)
     if index is not None:
         # The kernel takes a cable away by itself, some time after the last use of its namespace.
         with _tolerating(errno.ENODEV):
-            routes.link("del", index=index)
+            routes.delete_link(index)
 
 
 @contextlib.contextmanager
 def _tolerating(code: int) -> Iterator[None]:
     """Let the kernel's refusal *code* pass."""
-    from pyroute2 import netlink
-
     try:
         yield
-    except netlink.exceptions.NetlinkError as exc:
-        if exc.code != code:
+    except OSError as exc:
+        if exc.errno != code:
             raise
 
 
-def _index(name: str) -> Any:
-    """Number of the link *name* in the calling thread's network namespace, None if there is none.
-
-    Asked of the C library: importing the netlink library takes a third of a second, which a
-    command that finds nothing to do need not spend.
-    """
+def _index(name: str) -> int | None:
+    """Number of the link *name* in the calling thread's network namespace, or None."""
     try:
         return socket.if_nametoindex(name)
     except OSError:
@@ -245,14 +228,12 @@ def _index(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _routes() -> Iterator[Any]:
+def _routes() -> Iterator[netlink.Netlink]:
     """The kernel's links, addresses and routes, seen from this thread's network namespace."""
-    from pyroute2 import IPRoute, netlink
-
     try:
-        with IPRoute() as routes:
+        with netlink.Netlink() as routes:
             yield routes
-    except netlink.exceptions.NetlinkError as exc:
+    except OSError as exc:
         raise NetworkError(f"the kernel refused a network change: {exc}") from exc
 
 
