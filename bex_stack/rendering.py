@@ -108,6 +108,8 @@ class RunView:
         reasons = set(event.replace_reasons)
         for change in event.changes[:SHOWN_CHANGES]:
             self._console.print(_change_line(change, change.path in reasons), soft_wrap=True)
+        for note in event.notes:
+            self._console.print(f"      [yellow]~ {markup.escape(note)}[/yellow]", soft_wrap=True)
         if len(event.changes) > SHOWN_CHANGES:
             self._console.print(f"      … and {len(event.changes) - SHOWN_CHANGES} more")
 

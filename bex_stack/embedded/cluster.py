@@ -86,12 +86,22 @@ def processes_of(
 
 def is_settled(instance: instances.Instance, programs: Mapping[str, Path]) -> bool:
     """Whether `ensure` would change nothing."""
-    if supervision.pending(instance, processes_of(instance, programs)):
-        return False
+    return not unsettled(instance, programs)
+
+
+def unsettled(instance: instances.Instance, programs: Mapping[str, Path]) -> list[str]:
+    """What `ensure` would mend, in words."""
+    found = supervision.unsettled(instance, processes_of(instance, programs))
     if instance.kind == "real" and not _is_host_settled(instance):
-        return False
+        found.append("the host's network or firewall is not set up")
     if not identities.is_current(instance.pki_dir):
-        return False
+        found.append("the cluster's certificates have to be renewed")
+    if not found and not _answers(instance):
+        found.append("the API server does not answer")
+    return found
+
+
+def _answers(instance: instances.Instance) -> bool:
     authority = identities.cluster_authority(instance).certificate
     url = control_plane.health_urls(instance)[control_plane.API_SERVER]
     return readiness.answers(url, authority=authority)

@@ -81,16 +81,29 @@ def is_settled(
     programs: Mapping[str, Path],
 ) -> bool:
     """Whether `ensure` would change nothing and the node is Ready."""
-    wanted = _processes(instance, machine, programs)
+    return not unsettled(instance, machine, programs)
+
+
+def unsettled(
+    instance: instances.Instance,
+    machine: machine_config.Machine,
+    programs: Mapping[str, Path],
+) -> list[str]:
+    """What `ensure` would mend, in words."""
     folder = instance.machine_dir(machine.name)
-    return (
-        folder.exists()
-        and not supervision.pending(instance, wanted)
-        and not _outdated(instance, machine)
-        and identities.is_current(folder / "kubernetes")
-        and network.has_machine(instance, machine.name, machine.slot)
-        and is_node_ready(instance, machine.name)
-    )
+    if not folder.exists():
+        return ["the machine does not exist on this host"]
+    wanted = _processes(instance, machine, programs)
+    found = supervision.unsettled(instance, wanted)
+    if _outdated(instance, machine):
+        found.append("its configuration files are outdated")
+    if not identities.is_current(folder / "kubernetes"):
+        found.append("its certificates have to be renewed")
+    if not network.has_machine(instance, machine.name, machine.slot):
+        found.append("its network is gone")
+    if not found and not is_node_ready(instance, machine.name):
+        found.append("its node is not Ready")
+    return found
 
 
 def is_node_ready(instance: instances.Instance, machine: str) -> bool:

@@ -19,6 +19,14 @@ _IDENTITY = ("name", "home", "kind", "network", "pod_network")
 Inputs = Mapping[str, Any]
 
 
+class _Compared(dynamic.DiffResult):
+    """A comparison that also says what differs on the host: bex shows it, the CLI has no place."""
+
+    def __init__(self, changes: bool, replaces: list[str], reasons: list[str]) -> None:
+        super().__init__(changes, replaces, delete_before_replace=True)
+        self.reasons = reasons
+
+
 class _Provider(dynamic.ResourceProvider):
     """What the four have in common: create and update are the same deed, delete may be last."""
 
@@ -38,11 +46,8 @@ class _Provider(dynamic.ResourceProvider):
             return dynamic.DiffResult(True, ["instance"], delete_before_replace=True)
         replaces = [key for key in self.fixed if olds.get(key) != news.get(key)]
         changed = any(olds.get(key) != value for key, value in _own(news).items())
-        return dynamic.DiffResult(
-            changes=bool(replaces) or changed or not self.is_settled(news),
-            replaces=replaces,
-            delete_before_replace=True,
-        )
+        drift = [] if replaces or changed else self.unsettled(news)
+        return _Compared(bool(replaces or changed or drift), replaces, drift)
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         """Remove it, and the whole instance once nothing is left in it."""
@@ -62,8 +67,8 @@ class _Provider(dynamic.ResourceProvider):
         """Let it be as *props* say; return its outputs."""
         raise NotImplementedError
 
-    def is_settled(self, props: Inputs) -> bool:
-        """Whether `ensure` would change nothing."""
+    def unsettled(self, props: Inputs) -> list[str]:
+        """What `ensure` would mend on this host, in words."""
         raise NotImplementedError
 
     def remove(self, props: Inputs) -> None:
@@ -94,21 +99,23 @@ class ClusterProvider(_Provider):
         cluster.ensure(instance, programs, meanwhile=meanwhile)
         return {"kubeconfig": str(instance.kubeconfig), "api_url": instance.api_url, "ready": True}
 
-    def is_settled(self, props: Inputs) -> bool:
+    def unsettled(self, props: Inputs) -> list[str]:
         """The name server counts only once its program is there: it is built last."""
         from bex_stack.embedded import cluster, services, simulated, toolchain
 
         instance = _instance(props)
-        if toolchain.missing(toolchain.CONTROL_PLANE):
-            return False
-        if not cluster.is_settled(instance, toolchain.locate(toolchain.CONTROL_PLANE)):
-            return False
+        if absent := toolchain.missing(toolchain.CONTROL_PLANE):
+            return [f"{name} has to be built" for name in sorted(absent)]
+        found = cluster.unsettled(instance, toolchain.locate(toolchain.CONTROL_PLANE))
         if instance.kind == "simulated":
             programs = toolchain.locate(toolchain.SIMULATED)
-            return simulated.is_player_settled(instance, programs)
-        if toolchain.missing([services.DNS_PROGRAM]):
-            return True
-        return services.is_dns_settled(instance, toolchain.locate([services.DNS_PROGRAM]))
+            if not simulated.is_player_settled(instance, programs):
+                found.append("the player of simulated nodes does not run as it should")
+        elif not toolchain.missing([services.DNS_PROGRAM]):
+            programs = toolchain.locate([services.DNS_PROGRAM])
+            if not services.is_dns_settled(instance, programs):
+                found.append("the name server does not run as it should")
+        return found
 
     def remove(self, props: Inputs) -> None:
         """Remove the whole instance: machines and processes do not outlive their cluster."""
@@ -135,13 +142,13 @@ class RegistryProvider(_Provider):
             "machine_endpoint": registry.machine_endpoint(instance),
         }
 
-    def is_settled(self, props: Inputs) -> bool:
+    def unsettled(self, props: Inputs) -> list[str]:
         """It runs as the settings say."""
         from bex_stack.embedded import registry, supervision, toolchain
 
         instance = _instance(props)
         program = toolchain.locate([registry.NAME])[registry.NAME]
-        return not supervision.pending(instance, [registry.process(instance, program)])
+        return supervision.unsettled(instance, [registry.process(instance, program)])
 
     def remove(self, props: Inputs) -> None:
         """Stop it; the images go with the instance."""
@@ -170,14 +177,14 @@ class MachineProvider(_Provider):
             machines.ensure(instance, machine, toolchain.ensure(toolchain.MACHINE).paths)
         return {"address": instance.machine_address(machine.slot)}
 
-    def is_settled(self, props: Inputs) -> bool:
+    def unsettled(self, props: Inputs) -> list[str]:
         """All of it runs as the settings say and its node is Ready."""
         from bex_stack.embedded import machines, simulated, toolchain
 
-        if _instance(props).kind == "simulated":
-            return simulated.is_settled(_instance(props), _machine(props))
-        programs = toolchain.locate(toolchain.MACHINE)
-        return machines.is_settled(_instance(props), _machine(props), programs)
+        instance, machine = _instance(props), _machine(props)
+        if instance.kind == "simulated":
+            return [] if simulated.is_settled(instance, machine) else ["its node is not Ready"]
+        return machines.unsettled(instance, machine, toolchain.locate(toolchain.MACHINE))
 
     def remove(self, props: Inputs) -> None:
         """Drain it, stop it, delete its node."""
@@ -209,12 +216,14 @@ class ProcessProvider(_Provider):
         services.ensure_process(instance, _process(props), user=user, ready=props.get("ready"))
         return {}
 
-    def is_settled(self, props: Inputs) -> bool:
+    def unsettled(self, props: Inputs) -> list[str]:
         """It runs as the settings say."""
         from bex_stack.embedded import services
 
         instance = _instance(props)
-        return services.is_process_settled(instance, _process(props), user=props.get("user"))
+        if services.is_process_settled(instance, _process(props), user=props.get("user")):
+            return []
+        return [f"{props['process']} does not run as it should"]
 
     def remove(self, props: Inputs) -> None:
         """Stop it."""

@@ -106,6 +106,15 @@ def pending(instance: instances.Instance, wanted: Sequence[processes.Process]) -
     return sorted({*changed, *missing(instance, [process.name for process in wanted])})
 
 
+def unsettled(instance: instances.Instance, wanted: Sequence[processes.Process]) -> list[str]:
+    """What `ensure` would mend about *wanted*, in words."""
+    stopped = set(missing(instance, [process.name for process in wanted]))
+    return [
+        f"{name} does not run" if name in stopped else f"{name} runs in an older version"
+        for name in pending(instance, wanted)
+    ]
+
+
 def remove(instance: instances.Instance, names: Iterable[str]) -> None:
     """Stop these processes and forget them; names that are not known are no error."""
     names = list(names)

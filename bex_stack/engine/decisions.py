@@ -19,7 +19,8 @@ class Decision:
     reasons: tuple[str, ...] = ()
     """Properties that force a replacement."""
     details: tuple[differences.Difference, ...] = ()
-    inputs_only: bool = False
+    notes: tuple[str, ...] = ()
+    """What differs besides the inputs, in words."""
 
 
 def for_component(old: state.Resource | None, goal: goals.Goal) -> Decision:
@@ -46,9 +47,10 @@ def for_custom(
         before = diffed.delete_before_replace
         if goal.delete_before_replace is not None:
             before = goal.delete_before_replace
-        return Decision(Operation.REPLACE, before, reasons, details)
+        return Decision(Operation.REPLACE, before, reasons, details, diffed.reasons)
     if changed or old.init_errors:
-        return Decision(Operation.UPDATE, details=details)
+        notes = (*diffed.reasons, *old.init_errors)
+        return Decision(Operation.UPDATE, details=details, notes=notes)
     return Decision(Operation.SAME)
 
 

@@ -58,6 +58,8 @@ class DynamicProvider:
             replaces=tuple(result.replaces or ()) if result.changes is not False else (),
             delete_before_replace=bool(result.delete_before_replace),
             details=details,
+            # Not part of the protocol: a provider of ours says so what it found outside.
+            reasons=tuple(getattr(result, "reasons", ())),
         )
 
     def create(

@@ -39,6 +39,8 @@ class Started:
     operation: Operation
     changes: tuple[Change, ...] = ()
     replace_reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What differs besides the inputs, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Done:
     seconds: float
     changes: tuple[Change, ...] = ()
     replace_reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

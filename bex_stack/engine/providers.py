@@ -41,6 +41,8 @@ class Diffed:
     replaces: tuple[str, ...] = ()
     delete_before_replace: bool = False
     details: tuple[differences.Difference, ...] | None = None
+    reasons: tuple[str, ...] = ()
+    """What differs besides the inputs, in words."""
 
 
 @dataclass(frozen=True, slots=True)

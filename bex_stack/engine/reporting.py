@@ -58,7 +58,9 @@ class Reporter:
         step = Step(self, resource, decision)
         hidden = is_internal(resource)
         if not hidden and decision.operation is not Operation.SAME:
-            self._emit(events.Started(*step.identity, step.changes, decision.reasons))
+            self._emit(
+                events.Started(*step.identity, step.changes, decision.reasons, decision.notes)
+            )
         try:
             yield step
         except errors.Interrupted:
@@ -71,8 +73,12 @@ class Reporter:
         if hidden:
             return
         with self._lock:
+            self.diagnostics += [
+                events.Diagnostic("info", note, resource.urn) for note in decision.notes
+            ]
             self._counts[decision.operation.value] += 1
-        self._emit(events.Done(*step.identity, step.seconds, step.changes, decision.reasons))
+        told = (step.changes, decision.reasons, decision.notes)
+        self._emit(events.Done(*step.identity, step.seconds, *told))
 
     def _emit(self, event: events.Event) -> None:
         with self._lock:

@@ -72,3 +72,10 @@ def test_summary_counts_what_was_done() -> None:
     """The last line counts operations, or says that there was nothing to do."""
     assert rendering.summary({"create": 2, "same": 3}, 1.0) == "2 created, 3 unchanged in 1.0 s"
     assert rendering.summary({}, 0.2) == "nothing to do in 0.2 s"
+
+
+def test_what_differs_outside_is_said_in_words() -> None:
+    """An update without a changed path has its reason below."""
+    done = events.Done(URN, KIND, "web", events.Operation.UPDATE, 0, notes=("[web] is gone",))
+
+    assert "      ~ [web] is gone\n" in shown(done)

@@ -316,3 +316,15 @@ def test_changed_secret_is_not_shown(project):
     assert result.changes == {"update": 1, "same": 1}
     assert changed[0].changes == (events.Change("text", "update", "[secret]", "[secret]"),)
     assert "-secret" not in json.dumps(result.digest)
+
+
+def test_change_outside_alone_is_told_in_words(project):
+    """A provider that looks at the world says what it found; there is no path for it."""
+    project.up('File("a", folder, "1", watched=True)')
+    (project.folder / "a.txt").unlink()
+    result = project.preview()
+
+    changed = [each for each in project.events if isinstance(each, events.Done) and each.notes]
+    assert result.changes == {"update": 1, "same": 1}
+    assert [(each.changes, each.notes) for each in changed] == [((), ("the file is gone",))]
+    assert result.digest["diagnostics"][0]["message"] == "the file is gone"

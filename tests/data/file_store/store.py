@@ -29,11 +29,14 @@ class FileProvider(dynamic.ResourceProvider):
         """Another folder or file name is another file."""
         changed = any(olds.get(key) != news.get(key) for key in ("folder", "file", "text", "fail"))
         replaces = [key for key in ("folder", "file") if olds.get(key) != news.get(key)]
-        return dynamic.DiffResult(
-            changes=changed,
+        lost = bool(news.get("watched")) and not pathlib.Path(_id).exists()
+        result = dynamic.DiffResult(
+            changes=changed or lost,
             replaces=replaces,
             delete_before_replace=bool(news.get("delete_first")),
         )
+        result.reasons = ["the file is gone"] if lost else []
+        return result
 
     def update(self, id, olds, props):  # noqa: A002 - the SDK's name
         """Write the new text."""
