@@ -37,6 +37,7 @@ def observe(needs: preflight.Needs) -> preflight.Host:
     is_root = os.geteuid() == 0
     commands = frozenset(filter(shutil.which, preflight.COMMAND_PACKAGES))
     tries_kernel = is_linux and is_root and needs.has_real_machines and needs.tries_kernel
+    compiles = bool(needs.builds)
     return preflight.Host(
         system=platform.system(),
         is_root=is_root,
@@ -44,9 +45,9 @@ def observe(needs: preflight.Needs) -> preflight.Host:
         free_bytes={folder: _free(there) for folder, there in folders.items()},
         filesystems={folder: there.stat().st_dev for folder, there in folders.items()},
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        has_c_compiler=_has_c_compiler(),
-        has_seccomp_headers=_has_package("libseccomp"),
-        has_certificates=_has_certificates(),
+        has_c_compiler=not compiles or _has_c_compiler(),
+        has_seccomp_headers=not compiles or _has_package("libseccomp"),
+        has_certificates=not compiles or _has_certificates(),
         kernel_errors=_kernel_errors(folders[needs.state], commands) if tries_kernel else {},
         taken_ports=dict(_taken_ports(needs.ports, needs.instance)),
         has_apt=shutil.which("apt-get") is not None,
@@ -137,10 +138,10 @@ def _is_read_only(folder: Path) -> bool:
 def _taken_ports(
     ports: Iterable[preflight.Port], own: str | None
 ) -> Iterator[tuple[tuple[str, int], str]]:
-    for port in ports:
-        if _can_bind(port.address, port.number):
-            continue
-        pid = _listener(port.number)
+    taken = [port for port in ports if not _can_bind(port.address, port.number)]
+    listeners = _listeners({port.number for port in taken}) if taken else {}
+    for port in taken:
+        pid = listeners.get(port.number)
         if own is not None and pid is not None and _belongs_to(pid, own):
             continue
         yield (port.address, port.number), _describe(pid)
@@ -157,25 +158,33 @@ def _can_bind(address: str, port: int) -> bool:
         return True
 
 
-def _listener(port: int) -> int | None:
-    """Return the process that listens on *port*, as far as this user may see it."""
-    inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
+def _listeners(ports: set[int]) -> dict[int, int]:
+    """Return port -> process that listens on it, as far as this user may see them.
+
+    A busy host has thousands of open files: they are gone through once, without Path objects.
+    """
+    wanted = dict(_listening(ports))
+    found: dict[int, int] = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            for descriptor in (process / "fd").iterdir():
+            folder = f"{process}/fd"
+            for descriptor in os.listdir(folder):  # noqa: PTH208
                 with contextlib.suppress(OSError):
-                    if str(descriptor.readlink()) in inodes:
-                        return int(process.name)
-    return None
+                    port = wanted.get(os.readlink(f"{folder}/{descriptor}"))  # noqa: PTH115
+                    if port is not None:
+                        found[port] = int(process.name)
+    return found
 
 
-def _listening_inodes(port: int) -> Iterator[str]:
+def _listening(ports: set[int]) -> Iterator[tuple[str, int]]:
+    """Yield how the listening sockets of *ports* read among open files, each with its port."""
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield fields[9]
+                port = int(fields[1].rpartition(":")[2], 16)
+                if fields[3] == _LISTEN and port in ports:
+                    yield f"socket:[{fields[9]}]", port
 
 
 def _belongs_to(pid: int, own: str) -> bool:
