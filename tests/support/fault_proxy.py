@@ -59,7 +59,8 @@ class FaultProxy:
             if key in {"Content-Type", "Accept", "User-Agent"}
         }
         async with (
-            aiohttp.ClientSession() as session,
+            # A line of a watch may hold an object of 1.5 MB.
+            aiohttp.ClientSession(read_bufsize=2**22) as session,
             session.request(
                 request.method,
                 self.access.server + request.path,

@@ -1,6 +1,7 @@
 """The Ingresses, Services and EndpointSlices of all namespaces as the API server has them."""
 
 import asyncio
+import sys
 from typing import Any
 
 from bex_operator.kube import caches, client, kinds
@@ -14,7 +15,11 @@ class Objects:
     def __init__(self, kube: client.Client) -> None:
         self.changed = asyncio.Event()
         """Set after every change; whoever waits for it clears it."""
-        self._caches = {kind: caches.Cache(kube, caches.Scope(kind)) for kind in KINDS}
+        self._caches = {
+            # Every change renders from all of them.
+            kind: caches.Cache(kube, caches.Scope(kind, parsed=sys.maxsize))
+            for kind in KINDS
+        }
         for cache in self._caches.values():
             cache.listen(lambda _: self.changed.set())
 

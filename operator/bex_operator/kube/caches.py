@@ -1,4 +1,4 @@
-"""A cache of one kind: list, then watch, for ever; what changes is told to whoever listens.
+"""A cache of one kind: what there is, then what changes, for ever; changes are told to listeners.
 
 It survives closed, reset and silent watches, forgotten versions (410) and a server whose history
 went back. Own writes are put in, so that a decision never rests on what we ourselves made stale.
@@ -7,16 +7,17 @@ went back. Own writes are put in, so that a decision never rests on what we ours
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from bex_operator.kube import client, errors, kinds, transport
+from bex_operator.kube import client, errors, kinds, stores, transport
 
 Object = dict[str, Any]
-Key = tuple[str, str]
+Key = stores.Key
 """Namespace (empty if there is none) and name."""
 Listener = Callable[["Change"], None]
 
@@ -24,18 +25,33 @@ FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 10.0
 WATCH_SECONDS = 300
 
+_INITIAL_END = "k8s.io/initial-events-end"
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Change:
     """What became of one object; an object that is new or gone lacks one side."""
 
-    key: Key
-    before: Object | None
-    after: Object | None
-    initial: bool
-    """It was found by a list, not seen happening."""
+    __slots__ = ("_before", "after", "initial", "key")
+
+    def __init__(
+        self, key: Key, before: stores.Entry | None, after: Object | None, *, initial: bool
+    ) -> None:
+        self.key = key
+        self._before = before
+        self.after = after
+        self.initial = initial
+        """It was found being there, not seen happening."""
+
+    @property
+    def before(self) -> Object | None:
+        """The object as it was; read only when somebody asks."""
+        return self._before.read() if self._before is not None else None
+
+    @property
+    def is_new_or_gone(self) -> bool:
+        """Tell whether one side is missing."""
+        return (self._before is None) is not (self.after is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,8 @@ class Scope:
     labels: str | None = None
     slim: Callable[[Object], Object] | None = None
     """Cuts an object down to what is needed of it."""
+    parsed: int = stores.PARSED
+    """How many objects stay parsed; for who reads them all at every change: all."""
 
 
 class Cache:
@@ -61,182 +79,208 @@ class Cache:
     ) -> None:
         self.scope = scope
         self.synced = asyncio.Event()
-        """Set once the first list is in."""
+        """Set once everything that there is has been told."""
+        self.lag_seconds = 0.0
+        """How long the watch took to tell of the last own write that it told of."""
         self._kube = kube
         self._silence_seconds = silence_seconds
-        self._objects: dict[Key, Object] = {}
+        self._store = stores.Store(scope.parsed)
         self._seen = 0
         """Newest version that the list or watch has told of; own writes up to it are history."""
+        self._awaited: tuple[int, float] | None = None
+        """Version of an own write that the watch has not told of, and when it was made."""
         self._listeners: list[Listener] = []
-        self._indexes: dict[str, _Index] = {}
+        self._streams = True
+        """The server tells what there is by a watch; if not, pages are listed."""
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self._store)
 
     def listen(self, listener: Listener) -> None:
         """Call *listener* after every change, on the event loop; it must not block."""
         self._listeners.append(listener)
 
-    def index(self, name: str, keys_of: Callable[[Object], Iterator[str]]) -> None:
+    def index(self, name: str, keys_of: Callable[[Object], Iterable[str]]) -> None:
         """Keep an index; must be asked for before `run`."""
-        self._indexes[name] = _Index(keys_of)
+        self._store.index(name, keys_of)
 
     def get(self, namespace: str, name: str) -> Object | None:
         """Return an object; it must not be changed."""
-        return self._objects.get((namespace, name))
+        return self._store.get((namespace, name))
 
     def by_index(self, index: str, value: str) -> list[Object]:
         """Return the objects that the index has under *value*, in order of their keys."""
-        return [self._objects[key] for key in sorted(self._indexes[index].keys(value))]
+        return self._store.under(index, value)
 
     def keys(self) -> list[Key]:
         """Return the keys of everything there is."""
-        return list(self._objects)
+        return list(self._store)
+
+    def __contains__(self, key: Key) -> bool:
+        return self._store.entry(key) is not None
 
     def put(self, written: Object, *, quiet: bool = True) -> None:
         """Take in what a write of ours answered, unless the watch has passed it already.
 
         Not *quiet* when the answer may hold news by others: its echo in the watch tells nobody.
         """
-        if _version(written) > self._seen:
-            self._store(self._cut(written), quiet=quiet)
+        version = stores.version_of(written)
+        if version > self._seen:
+            if self._awaited is None:
+                self._awaited = version, time.monotonic()
+            self._take(written, quiet=quiet)
 
     def drop(self, namespace: str, name: str) -> None:
         """Forget an object that the API server says is gone."""
         self._remove((namespace, name), quiet=True)
 
     async def run(self) -> None:
-        """List and watch until cancelled."""
-        pause = FIRST_RETRY_SECONDS
+        """Learn what there is, and watch, until cancelled."""
+        pause, by_pages = FIRST_RETRY_SECONDS, False
         while True:
+            before = self._seen
+            learn = self._list if by_pages or not self._streams else self._stream
+            # Where watches break on the way, every other try does without one.
+            by_pages = not by_pages
             try:
-                await self._list()
-                pause = FIRST_RETRY_SECONDS
-                await self._follow()
-            except errors.Gone:
-                continue
+                if await learn():
+                    by_pages = False
+                    await self._follow()
             except errors.KubeError as exc:
                 _log.warning("cache.retry", kind=self.scope.kind.kind, error=str(exc)[:300])
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-                pause = min(pause * 2, MAX_RETRY_SECONDS)
+            if self._seen != before:
+                pause = FIRST_RETRY_SECONDS
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            pause = min(pause * 2, MAX_RETRY_SECONDS)
 
-    async def _list(self) -> None:
-        found = await self._kube.list(
-            self.scope.kind, self.scope.namespace, labels=self.scope.labels
-        )
-        version = int(found.resource_version or 0)
+    async def _stream(self) -> bool:
+        """Learn what there is from a watch that begins with it, and go on with that watch.
+
+        False if not everything was told, and has to be asked for again.
+        """
+        known: set[Key] = set()
+        events = self._watch(None)
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    if event.type == "BOOKMARK" and _ends_beginning(event.object):
+                        complete = self._is_complete(known, stores.version_of(event.object))
+                        if complete:
+                            await self._follow_events(events)
+                        return complete
+                    self._take_event(event, initial=True)
+                    if "metadata" in event.object:
+                        here = event.type != "DELETED"
+                        (known.add if here else known.discard)(stores.key_of(event.object))
+        except (errors.Invalid, errors.BadRequest) as refused:
+            _log.info("cache.pages", kind=self.scope.kind.kind, why=str(refused)[:200])
+            self._streams = False
+        return False
+
+    async def _list(self) -> bool:
+        """Learn what there is page by page; False if it has to be asked for again."""
+        known: set[Key] = set()
+        version = 0
+        pages = self._kube.pages(self.scope.kind, self.scope.namespace, labels=self.scope.labels)
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                version = int(page.resource_version or 0)
+                for item in page.items:
+                    known.add(stores.key_of(item))
+                    self._take(item, initial=True)
+        return self._is_complete(known, version)
+
+    def _is_complete(self, known: set[Key], version: int) -> bool:
+        """Forget what is not *known* at *version*; False if all that was told must be told anew."""
         if version < self._seen:
             # A restored server: everything we hold may be of a future that never was.
             _log.warning("cache.rewound", kind=self.scope.kind.kind, version=version)
-            self._objects_become_history()
-        self._seen = version
-        current = {_key(item) for item in found.items}
-        for key in [key for key in self._objects if key not in current]:
-            if _version(self._objects[key]) <= version:
+            self._store.forget_versions()
+            self._seen = version
+            return False
+        for key in [key for key in self._store if key not in known]:
+            entry = self._store.entry(key)
+            if entry is not None and entry.version <= version:
                 self._remove(key, initial=True)
-        for item in found.items:
-            self._store(self._cut(item), initial=True)
+        self._pass(version)
         self.synced.set()
+        return True
 
     async def _follow(self) -> None:
-        """Watch, and watch on where a watch ended; return when listing again is wiser."""
+        """Watch on where a watch ended; return when asking for everything is wiser."""
         while True:
             before = self._seen
-            events = self._kube.watch(
-                self.scope.kind,
-                self.scope.namespace,
-                resource_version=str(self._seen),
-                labels=self.scope.labels,
-                timeout_seconds=WATCH_SECONDS,
-                silence_seconds=self._silence_seconds,
-            )
-            try:
-                async with contextlib.aclosing(events):
-                    await self._take_in(events)
-            except errors.Unreachable as exc:
-                _log.info("cache.watch_lost", kind=self.scope.kind.kind, error=str(exc)[:300])
-                if self._seen == before:
-                    return
-                await asyncio.sleep(FIRST_RETRY_SECONDS)
-
-    async def _take_in(self, events: AsyncIterator[client.Event]) -> None:
-        async for event in events:
-            if "metadata" not in event.object:
-                raise errors.Unreachable(f"a watch event without an object: {event.type[:20]!r}")
-            version = _version(event.object)
-            if event.type in {"ADDED", "MODIFIED"}:
-                self._store(self._cut(event.object))
-            elif event.type == "DELETED":
-                kept = self._objects.get(_key(event.object))
-                if kept is not None and _version(kept) <= version:
-                    self._remove(_key(event.object))
-            self._seen = max(self._seen, version)
-
-    def _store(self, item: Object, *, initial: bool = False, quiet: bool = False) -> None:
-        key = _key(item)
-        before = self._objects.get(key)
-        if before is not None:
-            same = before["metadata"].get("uid") == item["metadata"].get("uid")
-            old, new = _version(before), _version(item)
-            if new < old or (new == old and same):
+            events = self._watch(str(self._seen))
+            async with contextlib.aclosing(events):
+                ended = await self._follow_events(events)
+            if not ended and self._seen == before:
                 return
-            self._unindex(key, before)
-        self._objects[key] = item
-        for index in self._indexes.values():
-            index.add(key, item)
+            await asyncio.sleep(FIRST_RETRY_SECONDS)
+
+    async def _follow_events(self, events: AsyncIterator[client.Event]) -> bool:
+        """Take events in until the watch ends; False if it broke."""
+        try:
+            async for event in events:
+                self._take_event(event)
+        except errors.Unreachable as exc:
+            _log.info("cache.watch_lost", kind=self.scope.kind.kind, error=str(exc)[:300])
+            return False
+        return True
+
+    def _watch(self, version: str | None) -> AsyncGenerator[client.Event, None]:
+        return self._kube.watch(
+            self.scope.kind,
+            self.scope.namespace,
+            resource_version=version,
+            labels=self.scope.labels,
+            timeout_seconds=WATCH_SECONDS,
+            silence_seconds=self._silence_seconds,
+        )
+
+    def _take_event(self, event: client.Event, *, initial: bool = False) -> None:
+        if "metadata" not in event.object:
+            raise errors.Unreachable(f"a watch event without an object: {event.type[:20]!r}")
+        version = stores.version_of(event.object)
+        if event.type in {"ADDED", "MODIFIED"}:
+            self._take(event.object, initial=initial)
+        elif event.type == "DELETED":
+            key = stores.key_of(event.object)
+            kept = self._store.entry(key)
+            if kept is not None and kept.version <= version:
+                self._remove(key)
+        if not initial:
+            self._pass(version)
+
+    def _pass(self, version: int) -> None:
+        self._seen = max(self._seen, version)
+        if self._awaited is not None and self._awaited[0] <= self._seen:
+            self.lag_seconds = time.monotonic() - self._awaited[1]
+            self._awaited = None
+
+    def _take(self, item: Object, *, initial: bool = False, quiet: bool = False) -> None:
+        key = stores.key_of(item)
+        kept = self._store.entry(key)
+        if kept is not None:
+            same = kept.uid == str(item["metadata"].get("uid"))
+            version = stores.version_of(item)
+            if version < kept.version or (version == kept.version and same):
+                return
+        item["metadata"].pop("managedFields", None)
+        slim = self.scope.slim(item) if self.scope.slim else item
+        before = self._store.put(key, slim, used=not initial)
         if not quiet:
-            self._tell(Change(key, before, item, initial))
+            self._tell(Change(key, before, slim, initial=initial))
 
     def _remove(self, key: Key, *, initial: bool = False, quiet: bool = False) -> None:
-        before = self._objects.pop(key, None)
-        if before is not None:
-            self._unindex(key, before)
-            if not quiet:
-                self._tell(Change(key, before, None, initial))
-
-    def _unindex(self, key: Key, item: Object) -> None:
-        for index in self._indexes.values():
-            index.remove(key, item)
-
-    def _objects_become_history(self) -> None:
-        for item in self._objects.values():
-            item["metadata"] = item["metadata"] | {"resourceVersion": "0"}
-
-    def _cut(self, item: Object) -> Object:
-        item["metadata"].pop("managedFields", None)
-        return self.scope.slim(item) if self.scope.slim else item
+        before = self._store.pop(key)
+        if before is not None and not quiet:
+            self._tell(Change(key, before, None, initial=initial))
 
     def _tell(self, change: Change) -> None:
         for listener in self._listeners:
             listener(change)
 
 
-class _Index:
-    """Keys of objects under each value that *keys_of* finds in them."""
-
-    def __init__(self, keys_of: Callable[[Object], Iterator[str]]) -> None:
-        self._keys_of = keys_of
-        self._found: dict[str, set[Key]] = {}
-
-    def keys(self, value: str) -> set[Key]:
-        return self._found.get(value, set())
-
-    def add(self, key: Key, item: Object) -> None:
-        for value in self._keys_of(item):
-            self._found.setdefault(value, set()).add(key)
-
-    def remove(self, key: Key, item: Object) -> None:
-        for value in self._keys_of(item):
-            keys = self._found.get(value)
-            if keys is not None:
-                keys.discard(key)
-                if not keys:
-                    del self._found[value]
-
-
-def _key(item: Object) -> Key:
-    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
-
-
-def _version(item: Object) -> int:
-    return int(item["metadata"].get("resourceVersion") or 0)
+def _ends_beginning(bookmark: Object) -> bool:
+    annotations = (bookmark.get("metadata") or {}).get("annotations") or {}
+    return annotations.get(_INITIAL_END) == "true"

@@ -70,22 +70,45 @@ class Client(transport.Transport):
         fields: str | None = None,
         page_size: int = PAGE_SIZE,
     ) -> ObjectList:
-        """Read all objects that match the selectors, page by page.
+        """Read all objects that match the selectors.
+
+        Raises:
+            errors.Gone: the pages took so long that the server forgot the first; list again.
+        """
+        items: list[Object] = []
+        version = ""
+        pages = self.pages(kind, namespace, labels=labels, fields=fields, page_size=page_size)
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                items += page.items
+                version = page.resource_version
+        return ObjectList(items, version)
+
+    async def pages(
+        self,
+        kind: kinds.Kind,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncGenerator[ObjectList, None]:
+        """Read all objects that match the selectors, one page in memory at a time.
 
         Raises:
             errors.Gone: the pages took so long that the server forgot the first; list again.
         """
         params = _selectors(labels, fields) | {"limit": str(page_size)}
-        items: list[Object] = []
         while True:
             page = _object(await self.request("GET", kind.path(namespace), params=params))
-            for item in page.get("items") or []:
+            items = page.get("items") or []
+            for item in items:
                 # Lists leave out what every item has in common.
                 item["apiVersion"], item["kind"] = kind.api_version, kind.kind
-                items.append(item)
             metadata = page.get("metadata", {})
+            yield ObjectList(items, str(metadata.get("resourceVersion", "")))
             if not metadata.get("continue"):
-                return ObjectList(items, str(metadata.get("resourceVersion", "")))
+                return
             params["continue"] = metadata["continue"]
 
     async def create(self, obj: Object, *, field_manager: str, dry_run: bool = False) -> Object:
@@ -185,7 +208,7 @@ class Client(transport.Transport):
         kind: kinds.Kind,
         namespace: str | None = None,
         *,
-        resource_version: str,
+        resource_version: str | None,
         labels: str | None = None,
         fields: str | None = None,
         timeout_seconds: int = 300,
@@ -193,18 +216,24 @@ class Client(transport.Transport):
     ) -> AsyncGenerator[Event, None]:
         """Follow changes after *resource_version* until the server ends the watch.
 
-        The server ends it after *timeout_seconds*; go on from the last resource version seen.
+        Without a version everything that there is comes first, each as ADDED, then a BOOKMARK with
+        the annotation `k8s.io/initial-events-end`. The server ends the watch after
+        *timeout_seconds*; go on from the last resource version seen.
 
         Raises:
             errors.Gone: *resource_version* is too old; list again.
+            errors.Invalid: the server does not stream what there is; list it.
             errors.Unreachable: reset, or no line (not even a bookmark) for *silence_seconds*.
         """
         params = _selectors(labels, fields) | {
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
+        if resource_version is not None:
+            params["resourceVersion"] = resource_version
+        else:
+            params |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         lines = self.lines(kind.path(namespace), params=params, silence_seconds=silence_seconds)
         async with contextlib.aclosing(lines):
             async for line in lines:
