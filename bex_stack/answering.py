@@ -25,7 +25,7 @@ async def wait(target: targets.Target, console: consoles.Console) -> None:
         errors.NotReady: one does not within `TIMEOUT_SECONDS`; the message names what is in the
             way of each.
     """
-    if target.settings.machines == "simulated":
+    if target.embedded.machines == "simulated":
         return
     started = said = time.monotonic()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
@@ -61,7 +61,7 @@ async def _silence_of(app: api.App, target: targets.Target, session: aiohttp.Cli
     host = api.main_host_of(app, commands.BASE_DOMAIN)
     if host is None:
         return ""
-    url = f"http://127.0.0.1:{target.settings.edge_http_port}{app.health_check_path or '/'}"
+    url = f"http://127.0.0.1:{target.embedded.edge_http_port}{app.health_check_path or '/'}"
     try:
         async with session.get(url, headers={"Host": host}, allow_redirects=False) as answer:
             if answer.status in NOT_ANSWERING:

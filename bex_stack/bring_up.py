@@ -171,7 +171,7 @@ def _engine(target: targets.Target, listen: Callable[[events.Event], None]) -> e
 def _headline(target: targets.Target) -> str:
     kind = (
         "real machines: namespaces of this host with their own containerd and kubelet"
-        if target.settings.machines == "real"
+        if target.embedded.machines == "real"
         else "simulated machines (KWOK), as bex:machines asks: no containers run"
     )
     return f"[bold]{target.stack}[/bold]: {kind}"

@@ -71,13 +71,13 @@ def build_extras() -> None:
 
 
 def _programs(target: targets.Target) -> tuple[str, ...]:
-    if target.settings.machines == "simulated":
+    if target.embedded.machines == "simulated":
         return (*toolchain.CONTROL_PLANE, *toolchain.REGISTRY, *toolchain.SIMULATED)
     return (*toolchain.FIRST_APP, "coredns")
 
 
 def _needs(target: targets.Target) -> preflight.Needs:
-    stack = target.settings
+    stack = target.embedded
     return preflight.Needs(
         cache=golang.default_cache(),
         state=settings.home(),

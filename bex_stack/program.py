@@ -7,6 +7,7 @@ import pulumi
 
 from bex_operator import api
 from bex_stack import settings, targets
+from bex_stack import settings_models as models
 from bex_stack.embedded import commands, overlay
 from components import app_operator, app_set, edge
 
@@ -17,12 +18,21 @@ def deploy() -> None:
     apps = targets.choose_apps(
         Path(pulumi.get_root_directory()), stack.apps, source=f"Pulumi.{pulumi.get_stack()}.yaml"
     )
-    _deploy_embedded(stack, apps)
+    if isinstance(stack, models.EmbeddedSettings):
+        _deploy_embedded(stack, apps)
+    elif isinstance(stack, models.CapdSettings):
+        from bex_stack import capd_program  # with Docker's package: the others do without
+
+        capd_program.deploy(stack, apps)
+    else:
+        from bex_stack import caph_program  # with Hetzner's
+
+        caph_program.deploy(stack, apps)
 
 
-def _deploy_embedded(stack: settings.EmbeddedSettings, apps: Sequence[api.App]) -> None:
+def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) -> None:
     instance = stack.as_instance(settings.home())
-    args = overlay.EmbeddedArgs(instance, stack.workers)
+    args = overlay.EmbeddedArgs(instance, stack.workers, stack.has_operator_pod)
     cluster = overlay.EmbeddedCluster("app-cluster", args)
     # What lives in the cluster is gone with it: destroy stops it instead of emptying it first.
     with_cluster = pulumi.ResourceOptions(deleted_with=cluster.control_plane)
@@ -32,7 +42,11 @@ def _deploy_embedded(stack: settings.EmbeddedSettings, apps: Sequence[api.App]) 
     )
     operator = app_operator.AppOperator(
         "operator",
-        app_operator.AppOperatorArgs(commands.OPERATOR_USER, commands.EDGE_USER),
+        app_operator.AppOperatorArgs(
+            pod=overlay.operator_pod(args, registry),
+            users=(commands.OPERATOR_USER,),
+            edge_user=commands.EDGE_USER,
+        ),
         in_cluster,
     )
     edge.Edge("edge", in_cluster)

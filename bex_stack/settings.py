@@ -1,7 +1,7 @@
 """The settings of a stack: the only reader of Pulumi's configuration.
 
-One closed model per provider. Whatever a stack file says beyond it is refused with file, key and
-rule, before anything is touched.
+One closed model per provider (`settings_models`). Whatever a stack file says beyond it is refused
+with file, key and rule, before anything is touched.
 """
 
 import fnmatch
@@ -9,81 +9,22 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Any, cast
 
 import pydantic
-from pydantic import alias_generators
 
 from bex_stack import errors
-from bex_stack.embedded import instance as instances
+from bex_stack import settings_models as models
 
 NAMESPACE = "bex:"
 
-Port = Annotated[int, pydantic.Field(ge=1, le=65535)]
+PROVIDERS: Mapping[str, type[models.StackSettings]] = {
+    "embedded": models.EmbeddedSettings,
+    "capd": models.CapdSettings,
+    "caph": models.CaphSettings,
+}
 
-
-class EmbeddedSettings(pydantic.BaseModel):
-    """A stack whose machines live on this Linux host."""
-
-    model_config = pydantic.ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        use_attribute_docstrings=True,
-        alias_generator=alias_generators.to_camel,
-    )
-
-    provider: Literal["embedded"]
-    """Where machines come from: `embedded` = this Linux host."""
-    instance: Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z0-9]{0,9}$")] = "bex"
-    """Name of the cluster on this host: 1-10 of a-z and 0-9; two can live side by side."""
-    workers: Annotated[int, pydantic.Field(ge=0, le=50)] = 2
-    """Worker machines, 0-50; `bex machines scale N` changes it."""
-    machines: Literal["real", "simulated"] = "real"
-    """`real`: namespaces with their own containerd and kubelet (needs root). `simulated`: KWOK
-    nodes that run no containers, for scale tests and hosts that refuse namespaces."""
-    apps: Annotated[tuple[str, ...], pydantic.Field(strict=False)] = ("*",)
-    """App names or patterns this stack runs; a leading `!` leaves matching ones out."""
-    network: str = "10.90.0.0/24"
-    """The machines' network (IPv4, /24); the host has its first address."""
-    pod_network: str = "10.244.0.0/16"
-    """The pods' network (IPv4, /16); each machine has a /24 of it."""
-    edge_http_port: Port = 8080
-    """Port on 127.0.0.1 where apps answer in clear."""
-    edge_https_port: Port = 8443
-    """Port on 127.0.0.1 where apps answer with TLS."""
-    registry_port: Port = 5050
-    """Port on 127.0.0.1 of the OCI registry."""
-
-    @pydantic.model_validator(mode="after")
-    def _describes_an_instance(self) -> Self:
-        self.as_instance(Path("/"))
-        return self
-
-    def as_instance(self, home: Path) -> instances.Instance:
-        """Describe the embedded cluster; its files lie below *home*."""
-        return instances.from_inputs(
-            {
-                "home": str(home),
-                "name": self.instance,
-                "kind": self.machines,
-                **self.model_dump(
-                    include={
-                        "network",
-                        "pod_network",
-                        "edge_http_port",
-                        "edge_https_port",
-                        "registry_port",
-                    }
-                ),
-            }
-        )
-
-
-StackSettings = EmbeddedSettings
-"""One variant per provider; `embedded` is the only one so far."""
-
-PROVIDERS: Mapping[str, type[StackSettings]] = {"embedded": EmbeddedSettings}
+StackSettings = models.StackSettings
 
 
 def home() -> Path:
@@ -102,7 +43,15 @@ def from_pulumi() -> StackSettings:
     from pulumi.runtime import config
 
     given = {**config.get_config_env(), **config.CONFIG.get()}
-    return parse(given, source=f"Pulumi.{pulumi.get_stack()}.yaml")
+    return parse(without_defaults_of_others(given), source=f"Pulumi.{pulumi.get_stack()}.yaml")
+
+
+def hetzner_token() -> Any:
+    """Return the secret `hcloud:token` as an output; empty when there is none, as in a preview."""
+    import pulumi
+
+    token = pulumi.Config("hcloud").get_secret("token")
+    return token if token is not None else pulumi.Output.secret("")
 
 
 def parse(config: Mapping[str, str], *, source: str) -> StackSettings:
@@ -124,8 +73,31 @@ def parse(config: Mapping[str, str], *, source: str) -> StackSettings:
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as refused:
-        lines = [_line(source, cast(Mapping[str, Any], error)) for error in refused.errors()]
+        known = ", ".join(str(field.alias) for field in model.model_fields.values())
+        lines = [_line(source, cast(Mapping[str, Any], error), known) for error in refused.errors()]
         raise errors.BadSettings("\n".join(lines)) from refused
+
+
+def without_defaults_of_others(config: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what Pulumi itself adds: Pulumi.yaml declares every provider's keys, and the
+    default of each is handed to every stack that does not set it."""
+    model = PROVIDERS.get(config.get(f"{NAMESPACE}provider", ""))
+    own = {field.alias for field in model.model_fields.values()} if model else set()
+    added = {
+        f"{NAMESPACE}{field.alias}": field.default
+        for other in PROVIDERS.values()
+        for field in other.model_fields.values()
+        if model and field.alias not in own
+    }
+    return {
+        key: text
+        for key, text in config.items()
+        if key not in added or not _is_same(text, added[key])
+    }
+
+
+def _is_same(text: str, default: object) -> bool:
+    return text == default or _decode(text) == json.loads(json.dumps(default))
 
 
 def select_apps(patterns: Sequence[str], names: Sequence[str], *, source: str) -> tuple[str, ...]:
@@ -163,10 +135,10 @@ def _decode(text: str) -> Any:
         return text
 
 
-def _line(source: str, error: Mapping[str, Any]) -> str:
+def _line(source: str, error: Mapping[str, Any], known: str) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = ", ".join(str(field.alias) for field in EmbeddedSettings.model_fields.values())
         return f"{source}: bex:{key} is not a setting of this provider (settings: {known})"
+    message = error["msg"].removeprefix("Value error, ")
     value = "" if error["type"] == "missing" else f" is {error['input']!r}"
-    return f"{source}: bex:{key}{value}: {error['msg']}" if key else f"{source}: {error['msg']}"
+    return f"{source}: bex:{key}{value}: {message}" if key else f"{source}: {message}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bex_operator import api
 from bex_stack import app_modules, errors, settings, stack_files
+from bex_stack import settings_models as models
 from bex_stack.embedded import instance as instances
 
 APPS = "apps"
@@ -28,9 +29,24 @@ class Target:
     apps: tuple[api.App, ...]
 
     @property
+    def embedded(self) -> models.EmbeddedSettings:
+        """The settings of a stack whose machines live on this host.
+
+        Raises:
+            errors.BadSettings: its machines live elsewhere; only the pulumi CLI brings it up.
+        """
+        if isinstance(self.settings, models.EmbeddedSettings):
+            return self.settings
+        raise errors.BadSettings(
+            f"{self.file.name}: bex:provider is {self.settings.provider}; this command knows "
+            f"embedded stacks only. `bex preview -s {self.stack}` works, and "
+            f"`pulumi up -s {self.stack}` brings it up"
+        )
+
+    @property
     def instance(self) -> instances.Instance:
         """The embedded cluster the settings describe."""
-        return self.settings.as_instance(settings.home())
+        return self.embedded.as_instance(settings.home())
 
     @property
     def backend(self) -> Path:
@@ -58,7 +74,8 @@ def read_settings(project: Path, stack: str, config_file: Path | None = None) ->
     file = stack_files.path_of(project, stack, config_file)
     given = settings.parse(stack_files.read_config(file), source=file.name)
     try:
-        given.as_instance(settings.home())
+        if isinstance(given, models.EmbeddedSettings):
+            given.as_instance(settings.home())
     except instances.InstanceError as refused:  # the settings are fine by now, so it is the home
         raise errors.BadSettings(f"BEX_HOME: {refused}") from refused
     return Target(project, stack, file, given, ())

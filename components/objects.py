@@ -1,9 +1,13 @@
-"""Registers a Kubernetes manifest as the Pulumi resource of its kind."""
+"""Registers Kubernetes manifests and Helm charts as the Pulumi resources of their kinds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
+
+from components.manifests import charts
+
+CHART_SECONDS = 600
 
 
 def register(
@@ -18,7 +22,48 @@ def register(
     return pulumi.CustomResource(token, name, dict(manifest), opts)
 
 
+def register_all(
+    prefix: str, manifests: Sequence[Mapping[str, Any]], opts: pulumi.ResourceOptions
+) -> list[pulumi.CustomResource]:
+    """Register *manifests* in order; each name tells kind, namespace and name."""
+    return [register(f"{prefix}-{_label(each)}", each, opts) for each in manifests]
+
+
+def register_chart(
+    prefix: str, chart: charts.Chart, folder: str, opts: pulumi.ResourceOptions
+) -> pulumi.CustomResource:
+    """Register a Helm release of a chart that lies as a file in *folder*, and wait for it."""
+    inputs = {
+        "name": chart.name,
+        "namespace": chart.namespace,
+        "createNamespace": True,
+        "chart": f"{folder}/{chart.file.name}",
+        "values": dict(chart.values),
+        "timeout": CHART_SECONDS,
+        "cleanupOnFail": True,
+        "waitForJobs": True,
+    }
+    return pulumi.CustomResource(
+        "kubernetes:helm.sh/v3:Release", f"{prefix}-{chart.name}", inputs, opts
+    )
+
+
+def provider(
+    name: str, kubeconfig: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> pulumi.ProviderResource:
+    """Make the provider of a cluster, by its kubeconfig (text or path)."""
+    import pulumi_kubernetes
+
+    return pulumi_kubernetes.Provider(name, kubeconfig=kubeconfig, opts=opts)
+
+
 def type_token(api_version: str, kind: str) -> str:
     """Name a kind as the Kubernetes provider does: `kubernetes:apps/v1:Deployment`."""
     group, _, version = api_version.rpartition("/")
     return f"kubernetes:{group or 'core'}/{version}:{kind}"
+
+
+def _label(manifest: Mapping[str, Any]) -> str:
+    metadata = manifest["metadata"]
+    parts = (manifest["kind"].lower(), metadata.get("namespace"), metadata["name"])
+    return "-".join(part for part in parts if part)

@@ -11,29 +11,46 @@ Manifest = dict[str, Any]
 
 OPERATOR = "bex-operator"
 EDGE = "bex-edge"
+SERVICE_ACCOUNT = "bex-controller-manager"
+"""Who the operator's pods are."""
 
 
-def render(*, operator_user: str, edge_user: str) -> list[Manifest]:
-    """Render everything in the order in which it is to be applied."""
+def render(*, users: Sequence[str] = (), edge_user: str | None = None) -> list[Manifest]:
+    """Render everything in the order in which it is to be applied.
+
+    *users* are who else has the operator's rights, for one that runs from source; *edge_user* is
+    the edge's feeder where it runs beside the cluster.
+    """
+    operators = [_service_account(), *(_user(name) for name in users)]
+    edge = [] if edge_user is None else _edge(edge_user)
     return [
-        _namespace(api.SYSTEM_NAMESPACE, {}),
-        _namespace(api.NAMESPACE, _app_security()),
+        _namespace(api.SYSTEM_NAMESPACE, _security("restricted")),
+        _namespace(api.NAMESPACE, _security("baseline")),
         api.crd(),
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": SERVICE_ACCOUNT, "namespace": api.SYSTEM_NAMESPACE},
+            "automountServiceAccountToken": False,
+        },
         _cluster_role(OPERATOR, rights.OPERATOR),
-        _cluster_role_binding(OPERATOR, operator_user),
+        _cluster_role_binding(OPERATOR, operators),
         _role(OPERATOR, rights.OPERATOR_IN_SYSTEM),
-        _role_binding(OPERATOR, operator_user),
+        _role_binding(OPERATOR, operators),
         _cluster_role(names.SECRETS_ROLE, rights.OPERATOR_IN_APPS),
-        _secrets_binding(operator_user),
-        _cluster_role(EDGE, rights.EDGE),
-        _cluster_role_binding(EDGE, edge_user),
+        _secrets_binding(operators),
+        *edge,
     ]
 
 
-def _app_security() -> dict[str, str]:
-    """Pod Security: what is dangerous is refused, what is not restricted is said."""
+def _edge(user: str) -> list[Manifest]:
+    return [_cluster_role(EDGE, rights.EDGE), _cluster_role_binding(EDGE, [_user(user)])]
+
+
+def _security(enforced: str) -> dict[str, str]:
+    """Pod Security: what *enforced* forbids is refused, what is not restricted is said."""
     key = "pod-security.kubernetes.io"
-    return {f"{key}/enforce": "baseline", f"{key}/audit": "restricted", f"{key}/warn": "restricted"}
+    return {f"{key}/enforce": enforced, f"{key}/audit": "restricted", f"{key}/warn": "restricted"}
 
 
 def _namespace(name: str, labels: dict[str, str]) -> Manifest:
@@ -57,8 +74,8 @@ def _cluster_role(name: str, granted: Sequence[rights.Right]) -> Manifest:
     return _rbac("ClusterRole", {"name": name}, {"rules": _rules(granted)})
 
 
-def _cluster_role_binding(role: str, user: str) -> Manifest:
-    return _rbac("ClusterRoleBinding", {"name": role}, _binding("ClusterRole", role, user))
+def _cluster_role_binding(role: str, subjects: Sequence[Manifest]) -> Manifest:
+    return _rbac("ClusterRoleBinding", {"name": role}, _binding("ClusterRole", role, subjects))
 
 
 def _role(name: str, granted: Sequence[rights.Right]) -> Manifest:
@@ -66,20 +83,32 @@ def _role(name: str, granted: Sequence[rights.Right]) -> Manifest:
     return _rbac("Role", metadata, {"rules": _rules(granted)})
 
 
-def _role_binding(role: str, user: str) -> Manifest:
+def _role_binding(role: str, subjects: Sequence[Manifest]) -> Manifest:
     metadata = {"name": role, "namespace": api.SYSTEM_NAMESPACE}
-    return _rbac("RoleBinding", metadata, _binding("Role", role, user))
+    return _rbac("RoleBinding", metadata, _binding("Role", role, subjects))
 
 
-def _secrets_binding(user: str) -> Manifest:
+def _secrets_binding(subjects: Sequence[Manifest]) -> Manifest:
     """Bind the role where the stack's Apps live, and nowhere else."""
     metadata = {"name": names.SECRETS_ROLE, "namespace": api.NAMESPACE}
-    return _rbac("RoleBinding", metadata, _binding("ClusterRole", names.SECRETS_ROLE, user))
+    return _rbac("RoleBinding", metadata, _binding("ClusterRole", names.SECRETS_ROLE, subjects))
 
 
-def _binding(kind: str, role: str, user: str) -> Manifest:
+def _binding(kind: str, role: str, subjects: Sequence[Manifest]) -> Manifest:
     group = "rbac.authorization.k8s.io"
     return {
         "roleRef": {"apiGroup": group, "kind": kind, "name": role},
-        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+        "subjects": list(subjects),
     }
+
+
+def _service_account() -> Manifest:
+    return {
+        "kind": "ServiceAccount",
+        "name": SERVICE_ACCOUNT,
+        "namespace": api.SYSTEM_NAMESPACE,
+    }
+
+
+def _user(name: str) -> Manifest:
+    return {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}

@@ -1,0 +1,140 @@
+"""The program of a stack whose machines are Docker containers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from bex_operator import api
+from bex_stack import cluster_api_program as shared
+from bex_stack import settings_models as models
+from components import edge, infra_cluster, operator_image, pins, registry
+from components.dynamic import passwords
+from components.manifests import capd, charts, issuers, shapes, storage, zot
+
+DOMAIN = "localhost"
+"""Names under it lead to this host without any DNS."""
+
+
+def deploy(stack: models.CapdSettings, apps: Sequence[api.App]) -> None:
+    """Describe the stack."""
+    lock = shared.lock_of(stack)
+    infra = shared.infra_cluster_on(stack, _kind(stack, lock))
+    clusters = shared.clusters_of(stack, infra, overlay(stack, lock), _platform(stack, lock))
+    held, image = _registry(stack, clusters, lock)
+    front = _edge(stack, clusters, lock)
+    domain = stack.base_domain or DOMAIN
+    options = shared.operator_options(
+        f"http://{{host}}:{stack.edge_http_port}", domain, registry.MACHINE_URL
+    )
+    # The operator's own machine is the one a scale-down never takes.
+    pod = shared.pod_of(image, options, on_control_plane=True, replicas=stack.control_planes)
+    shared.app_layer(clusters, pod, apps, [held, front])
+    shared.autoscaler_of(stack, clusters, lock)
+    pulumi.export("kubeconfig", clusters.apps.kubeconfig)
+    pulumi.export("registry", held.endpoint)
+    urls = {app.name: _url(stack, app, domain) for app in apps}
+    pulumi.export("apps", urls)
+
+
+def overlay(stack: models.CapdSettings, lock: pins.Lock) -> list[shapes.Manifest]:
+    """Render Cluster API's objects for *stack*."""
+    networks = (stack.pod_network, stack.service_network)
+    cluster = capd.cluster(
+        stack.cluster_name, stack.kubernetes_version, networks, stack.control_planes
+    )
+    return capd.render(
+        capd.Overlay(
+            cluster=cluster,
+            node_image=_node_image(stack, lock),
+            load_balancer_image=stack.load_balancer_image or pins.LOAD_BALANCER.reference,
+            registry_url=registry.MACHINE_URL,
+            mirror=shared.mirror_of(stack),
+            workers=None if stack.is_autoscaled else stack.workers,
+            workers_min=stack.workers_min,
+            workers_max=stack.workers_max,
+        )
+    )
+
+
+def _node_image(stack: models.CapdSettings, lock: pins.Lock) -> str:
+    return stack.node_image or lock.reference(pins.NODE_IMAGES[stack.kubernetes_version])
+
+
+def _kind(stack: models.CapdSettings, lock: pins.Lock) -> pulumi.Output[str] | None:
+    if stack.cluster_api == "existing":
+        return None
+    args = infra_cluster.KindClusterArgs(_node_image(stack, lock))
+    return infra_cluster.KindCluster("infra", args).kubeconfig
+
+
+def _platform(stack: models.CapdSettings, lock: pins.Lock) -> shared.Platform:
+    where = charts.ON_CONTROL_PLANE
+    network = charts.pod_network(stack.cni, stack.pod_network, private=False)
+    return shared.Platform(
+        charts=[
+            *([network] if network else []),
+            charts.csr_approver(stack.cluster_name, where),
+            charts.metrics_server(where),
+        ],
+        storage=storage.render(
+            lock.reference(pins.LOCAL_PATH), lock.reference(pins.LOCAL_PATH_WORKER)
+        ),
+        load_balancer=capd.load_balancer(stack.cluster_name),
+    )
+
+
+def _registry(
+    stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock
+) -> tuple[registry.LocalRegistry, Any]:
+    """Register registry and operator image; return the registry and how the image is named."""
+    push = passwords.Password("registry-password", user=zot.PUSHER)
+    args = registry.RegistryArgs(
+        image=stack.registry_image or lock.reference(pins.ZOT),
+        htpasswd=push.htpasswd,
+        port=stack.registry_port,
+    )
+    # The Docker network is kind's.
+    after = pulumi.ResourceOptions(depends_on=[clusters.infra])
+    held = registry.LocalRegistry("registry", args, after)
+    if stack.operator_image:
+        return held, stack.operator_image
+    built = operator_image.OperatorImage(
+        "operator-image",
+        operator_image.OperatorImageArgs(".", held.endpoint, push.password),
+        pulumi.ResourceOptions(depends_on=[held]),
+    )
+    return held, built.reference
+
+
+def _edge(stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock) -> edge.Traefik:
+    address = clusters.apps.address
+    names = [DOMAIN, f"*.{DOMAIN}", address.apply(lambda ip: f"*.{ip}.sslip.io")]
+    made = edge.Traefik(
+        "edge",
+        edge.TraefikArgs(
+            traefik=charts.traefik_on_host(),
+            cert_manager=charts.cert_manager(charts.ON_CONTROL_PLANE),
+            issuers=issuers.local_authority(names),
+            folder=shared.folder_of(stack),
+        ),
+        clusters.on_apps,
+    )
+    edge.Forwarder(
+        "edge-ports",
+        edge.ForwarderArgs(
+            image=stack.load_balancer_image or lock.reference(pins.LOAD_BALANCER),
+            address=address,
+            http_port=stack.edge_http_port,
+            https_port=stack.edge_https_port,
+        ),
+        pulumi.ResourceOptions(depends_on=[clusters.apps]),
+    )
+    return made
+
+
+def _url(stack: models.CapdSettings, app: api.App, domain: str) -> str:
+    host = api.main_host_of(app, domain)
+    if host is None:
+        return f"http://{app.name}.{api.NAMESPACE}.svc:{app.port}"
+    return f"http://{host}:{stack.edge_http_port}"

@@ -1,0 +1,139 @@
+"""The program of a stack whose machines are Hetzner Cloud servers."""
+
+from collections.abc import Sequence
+
+import pulumi
+
+from bex_operator import api
+from bex_stack import cluster_api_program as shared
+from bex_stack import settings
+from bex_stack import settings_models as models
+from components import edge, hetzner_infra, pins, registry, server_types
+from components.dynamic import passwords
+from components.manifests import caph, charts, issuers, shapes, zot
+
+
+def deploy(stack: models.CaphSettings, apps: Sequence[api.App]) -> None:
+    """Describe the stack."""
+    lock = shared.lock_of(stack)
+    infra = shared.infra_cluster_on(stack, _day_0(stack, lock))
+    clusters = shared.clusters_of(stack, infra, caph.render(overlay(stack)), _platform(stack))
+    push = passwords.Password("registry-password", user=zot.PUSHER)
+    held = registry.ClusterRegistry(
+        "registry",
+        registry.RegistryArgs(image=lock.reference(pins.ZOT), htpasswd=push.htpasswd),
+        clusters.on_apps,
+    )
+    front, balancer = _edge(stack, clusters)
+    options = shared.operator_options(
+        "https://{host}", stack.base_domain, f"http://{held.endpoint}"
+    )
+    image = stack.operator_image or "bex-operator:not-set"
+    pod = shared.pod_of(image, options, on_control_plane=False, replicas=2)
+    shared.app_layer(clusters, pod, apps, [held, front])
+    shared.autoscaler_of(stack, clusters, lock)
+    pulumi.export("kubeconfig", clusters.apps.kubeconfig)
+    pulumi.export("infraKubeconfig", infra.kubeconfig)
+    pulumi.export("registry", held.endpoint)
+    pulumi.export("edgeAddress", balancer.address)
+    pulumi.export("apps", {app.name: _url(stack, app) for app in apps})
+
+
+def overlay(stack: models.CaphSettings) -> caph.Overlay:
+    """Turn settings into what the overlay depends on."""
+    networks = (stack.pod_network, stack.service_network)
+    fallback = (stack.fallback_server_type, stack.fallback_location)
+    return caph.Overlay(
+        cluster=caph.cluster(
+            stack.cluster_name, stack.kubernetes_version, networks, stack.control_planes
+        ),
+        location=stack.location,
+        image=stack.image,
+        ssh_key=stack.cluster_name,
+        load_balancer_type=stack.load_balancer_type,
+        control_plane_type=stack.control_plane_server_type,
+        platform=(stack.platform_server_type, stack.platform_machines),
+        workers=(
+            stack.worker_server_type,
+            None if stack.is_autoscaled else stack.workers,
+            stack.workers_min,
+            stack.workers_max,
+        ),
+        builds=(stack.build_server_type, stack.build_machines_max),
+        fallback=fallback if stack.fallback_location else None,
+        mirror=shared.mirror_of(stack),
+    )
+
+
+def _day_0(stack: models.CaphSettings, lock: pins.Lock) -> pulumi.Output[str] | None:
+    if stack.cluster_api == "existing":
+        return None
+    day_0 = hetzner_infra.HetznerInfra(
+        "infra",
+        hetzner_infra.HetznerInfraArgs(
+            stack=pulumi.get_stack(),
+            cluster_name=stack.cluster_name,
+            location=stack.location,
+            network_zone=server_types.NETWORK_ZONES[stack.location],
+            server_type=stack.infra_server_type,
+            ssh_public_key=stack.ssh_public_key,
+            ssh_private_key_file=stack.ssh_private_key_file,
+            admin_addresses=stack.admin_addresses,
+            k3s_sha256=lock.sha256(pins.K3S_BINARY),
+            known_hosts=f"{shared.KUBECONFIGS}/{pulumi.get_stack()}/known_hosts",
+            mirror_url=None,
+        ),
+    )
+    return day_0.kubeconfig
+
+
+def _platform(stack: models.CaphSettings) -> shared.Platform:
+    where = charts.ON_PLATFORM
+    network = charts.pod_network(stack.cni, stack.pod_network, private=True)
+    token: shapes.Manifest = caph.secret(settings.hetzner_token())
+    return shared.Platform(
+        charts=[
+            # The cloud's controller first: nodes stay tainted until it has seen them.
+            charts.cloud_controller_manager(stack.cluster_name, stack.pod_network),
+            *([network] if network else []),
+            charts.csr_approver(stack.cluster_name, where),
+            charts.csi_driver(),
+            charts.metrics_server(where),
+        ],
+        secrets=[token],
+    )
+
+
+def _edge(
+    stack: models.CaphSettings, clusters: shared.Clusters
+) -> tuple[edge.Traefik, hetzner_infra.EdgeBalancer]:
+    certificates = issuers.lets_encrypt(stack.acme_email)
+    if stack.base_domain:
+        name = f"letsencrypt-{stack.acme_issuer}"
+        certificates.append(issuers.edge_certificate([stack.base_domain], name))
+    made = edge.Traefik(
+        "edge",
+        edge.TraefikArgs(
+            traefik=charts.traefik_behind_balancer(hetzner_infra.BALANCER_NETWORK),
+            cert_manager=charts.cert_manager(charts.ON_PLATFORM),
+            issuers=certificates,
+            folder=shared.folder_of(stack),
+        ),
+        clusters.on_apps,
+    )
+    balancer = hetzner_infra.EdgeBalancer(
+        "edge-balancer",
+        hetzner_infra.EdgeBalancerArgs(
+            stack=pulumi.get_stack(),
+            cluster_name=stack.cluster_name,
+            location=stack.location,
+            type=stack.load_balancer_type,
+            reached=clusters.apps.address,
+        ),
+    )
+    return made, balancer
+
+
+def _url(stack: models.CaphSettings, app: api.App) -> str:
+    host = api.main_host_of(app, stack.base_domain)
+    return f"https://{host}" if host else f"http://{app.name}.{api.NAMESPACE}.svc:{app.port}"

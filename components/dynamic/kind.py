@@ -1,0 +1,98 @@
+"""A kind cluster: Kubernetes in one Docker container, here for Cluster API's own use."""
+
+import json
+from typing import Any
+
+import pulumi
+from pulumi import dynamic
+
+from components.dynamic import programs, resources
+
+CREATE_SECONDS = 600
+CALL_SECONDS = 60
+
+
+def configuration(cni: str) -> dict[str, Any]:
+    """Render kind's configuration: the node sees this host's Docker, to make machines with it."""
+    socket = "/var/run/docker.sock"
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "networking": {"disableDefaultCNI": cni == "none", "apiServerAddress": "127.0.0.1"},
+        "kubeadmConfigPatches": [
+            # Docker hosts with cgroup v1 are still about.
+            "kind: KubeletConfiguration\nfailCgroupV1: false\n"
+        ],
+        "nodes": [
+            {
+                "role": "control-plane",
+                "extraMounts": [{"hostPath": socket, "containerPath": socket}],
+            }
+        ],
+    }
+
+
+class KindProvider(resources.Provider):
+    """One kind cluster by name."""
+
+    fixed = ("cluster", "image", "configuration")
+
+    def identifier(self, props: resources.Inputs) -> str:
+        """Its name is unique on a Docker host."""
+        return str(props["cluster"])
+
+    def ensure(self, props: resources.Inputs) -> dict[str, Any]:
+        """Create it unless it is there, and return its kubeconfig."""
+        name = str(props["cluster"])
+        if name not in programs.run(["kind", "get", "clusters"], timeout_seconds=CALL_SECONDS):
+            self._create(name, props)
+        text = programs.run(
+            ["kind", "get", "kubeconfig", "--name", name], timeout_seconds=CALL_SECONDS
+        )
+        return {"kubeconfig": text}
+
+    def _create(self, name: str, props: resources.Inputs) -> None:
+        # kind merges into a kubeconfig unless it is given one; the user's own is left alone.
+        with (
+            programs.private_file(json.dumps(props["configuration"]), "kind.json") as config,
+            programs.private_file("", "kubeconfig") as kubeconfig,
+        ):
+            command = ["kind", "create", "cluster", "--name", name, "--image", str(props["image"])]
+            command += ["--config", str(config), "--kubeconfig", str(kubeconfig)]
+            programs.run(command, timeout_seconds=CREATE_SECONDS)
+
+    def read(self, id_: str, props: dict[str, Any]) -> dynamic.ReadResult:
+        """A cluster that somebody deleted is gone."""
+        found = programs.run(["kind", "get", "clusters"], timeout_seconds=CALL_SECONDS)
+        return dynamic.ReadResult(id_ if id_ in found.split() else "", props)
+
+    def remove(self, props: resources.Inputs) -> None:
+        """Delete the container and its network endpoint."""
+        with programs.private_file("", "kubeconfig") as kubeconfig:
+            command = ["kind", "delete", "cluster", "--name", str(props["cluster"])]
+            command += ["--kubeconfig", str(kubeconfig)]
+            programs.run(command, timeout_seconds=CREATE_SECONDS)
+
+
+class KindCluster(dynamic.Resource, module="bex", name="KindCluster"):
+    """A kind cluster; `kubeconfig` is secret."""
+
+    kubeconfig: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster: str,
+        image: str,
+        configuration: dict[str, Any],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "cluster": cluster,
+            "image": image,
+            "configuration": configuration,
+            "kubeconfig": None,
+        }
+        hidden = pulumi.ResourceOptions(additional_secret_outputs=["kubeconfig"])
+        super().__init__(KindProvider(), name, inputs, pulumi.ResourceOptions.merge(opts, hidden))

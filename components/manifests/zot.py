@@ -1,0 +1,168 @@
+"""The OCI registry Zot: its configuration, and its objects where it runs in the cluster.
+
+Anonymous pulls, authenticated pushes: a kubelet needs no credential, a builder does.
+"""
+
+import json
+from typing import Any
+
+from components.manifests import shapes
+
+NAMESPACE = "bex-registry"
+PORT = 5000
+NODE_PORT = 30500
+PUSHER = "bex-builder"
+HTPASSWD = "/secret/htpasswd"
+CONFIG = "/etc/zot/config.json"
+ROOT = "/var/lib/registry"
+KEPT_TAGS = 5
+HOUR = "1h"
+"""Delay and interval of the garbage collection; not shorter than a build may take."""
+
+
+def configuration() -> dict[str, Any]:
+    """Render Zot's configuration; it is read only when Zot starts."""
+    policies = {
+        "anonymousPolicy": ["read"],
+        "policies": [{"users": [PUSHER], "actions": ["read", "create", "update", "delete"]}],
+    }
+    retention = {
+        "policies": [
+            {
+                "repositories": ["**"],
+                "deleteUntagged": True,
+                "keepTags": [{"patterns": [".*"], "mostRecentlyPushedCount": KEPT_TAGS}],
+            }
+        ]
+    }
+    return {
+        "distSpecVersion": "1.1.0",
+        "storage": {
+            "rootDirectory": ROOT,
+            "dedupe": True,
+            "gc": True,
+            "gcDelay": HOUR,
+            "gcInterval": HOUR,
+            "retention": retention,
+        },
+        "http": {
+            "address": "0.0.0.0",  # noqa: S104 - inside its own network namespace
+            "port": str(PORT),
+            "compat": ["docker2s2"],
+            "readTimeout": "60s",
+            "writeTimeout": "60s",
+            "auth": {"htpasswd": {"path": HTPASSWD}},
+            "accessControl": {"repositories": {"**": policies}},
+        },
+        "log": {"level": "info"},
+        "extensions": {"scrub": {"enable": True, "interval": "24h"}},
+    }
+
+
+def configuration_text() -> str:
+    """Write the configuration as Zot reads it."""
+    return json.dumps(configuration(), indent=2, sort_keys=True)
+
+
+def render(image: str, htpasswd: object, *, storage_gib: int) -> list[shapes.Manifest]:
+    """Render Zot as a StatefulSet with one volume, reachable by every machine on its node port.
+
+    *htpasswd* may be anything that stands for the text, such as a Pulumi output.
+    """
+    labels = {"app.kubernetes.io/name": "zot", **shapes.PART_OF}
+    return [
+        shapes.namespace(NAMESPACE),
+        shapes.make(
+            "v1",
+            "ConfigMap",
+            "zot-config",
+            {"data": {"config.json": configuration_text()}},
+            namespace=NAMESPACE,
+        ),
+        shapes.make(
+            "v1",
+            "Secret",
+            "zot-htpasswd",
+            {"type": "Opaque", "stringData": {"htpasswd": htpasswd}},
+            namespace=NAMESPACE,
+        ),
+        _service(labels),
+        _stateful_set(image, labels, storage_gib),
+    ]
+
+
+def _service(labels: dict[str, str]) -> shapes.Manifest:
+    port = {
+        "name": "http",
+        "port": PORT,
+        "targetPort": PORT,
+        "nodePort": NODE_PORT,
+        "protocol": "TCP",
+    }
+    spec = {"type": "NodePort", "selector": dict(labels), "ports": [port]}
+    return shapes.make("v1", "Service", "zot", {"spec": spec}, namespace=NAMESPACE, labels=labels)
+
+
+def _stateful_set(image: str, labels: dict[str, str], storage_gib: int) -> shapes.Manifest:
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": f"{storage_gib}Gi"}},
+        },
+    }
+    pod = {
+        "metadata": {"labels": dict(labels)},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "runAsGroup": 1000,
+                "fsGroup": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "tolerations": [{"key": "bex.co/platform", "operator": "Exists"}],
+            "containers": [_container(image)],
+            "volumes": [
+                {"name": "config", "configMap": {"name": "zot-config"}},
+                {"name": "htpasswd", "secret": {"secretName": "zot-htpasswd"}},
+            ],
+        },
+    }
+    spec = {
+        "replicas": 1,
+        "serviceName": "zot",
+        "selector": {"matchLabels": dict(labels)},
+        "template": pod,
+        "volumeClaimTemplates": [claim],
+    }
+    return shapes.make(
+        "apps/v1", "StatefulSet", "zot", {"spec": spec}, namespace=NAMESPACE, labels=labels
+    )
+
+
+def _container(image: str) -> dict[str, Any]:
+    probe = {"httpGet": {"path": "/v2/", "port": PORT}, "timeoutSeconds": 5}
+    return {
+        "name": "zot",
+        "image": image,
+        "args": ["serve", CONFIG],
+        "ports": [{"containerPort": PORT, "protocol": "TCP"}],
+        "readinessProbe": {**probe, "periodSeconds": 5},
+        "livenessProbe": {**probe, "periodSeconds": 20, "failureThreshold": 6},
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "256Mi"},
+            "limits": {"cpu": "1", "memory": "1Gi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "data", "mountPath": ROOT},
+            {"name": "config", "mountPath": "/etc/zot", "readOnly": True},
+            {"name": "htpasswd", "mountPath": "/secret", "readOnly": True},
+        ],
+    }
