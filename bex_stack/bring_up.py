@@ -10,7 +10,7 @@ from typing import Any
 
 from rich import console as consoles
 
-from bex_stack import answering, errors, hosts, rendering, settings, stack_files, targets
+from bex_stack import errors, hosts, rendering, settings, stack_files, targets
 from bex_stack.embedded import teardown
 from bex_stack.engine import engine as engines
 from bex_stack.engine import errors as engine_errors
@@ -52,6 +52,8 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
     with view.shown(), _substrate_heard(view.listen):
         result = engine.up()
     _report(result, console)
+    from bex_stack import answering  # its HTTP client is slow to import; machines start meanwhile
+
     asyncio.run(answering.wait(target, console))
     hosts.build_extras()
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from bex_operator.kube import client as kube
 from bex_stack.embedded import (
     control_plane,
     disk,
@@ -140,6 +139,8 @@ def apply(instance: instances.Instance, objects: list[dict[str, Any]]) -> None:
 
 
 async def _apply(instance: instances.Instance, objects: list[dict[str, Any]]) -> None:
+    from bex_operator.kube import client as kube  # slow to import, and many call only for the host
+
     async with kube.Client.from_kubeconfig(instance.kubeconfig, user_agent="bex") as client:
         for obj in objects:
             await client.apply(obj, field_manager=FIELD_MANAGER)

@@ -11,7 +11,7 @@ from typing import Any
 from bex_operator.kube import client as kube
 from bex_operator.kube import errors, kinds
 from bex_stack.embedded import instance as instances
-from bex_stack.embedded import machines
+from bex_stack.embedded import nodes
 
 DRAIN_SECONDS = 180.0
 _POLL_SECONDS = 0.5
@@ -141,7 +141,7 @@ async def _pods(client: kube.Client, node: str) -> list[dict[str, Any]]:
 
 async def _is_ready(client: kube.Client, node: str) -> bool:
     try:
-        return machines.is_ready(await client.get(kinds.NODE, node))
+        return nodes.is_ready(await client.get(kinds.NODE, node))
     except errors.NotFound:
         return False
 

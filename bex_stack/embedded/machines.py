@@ -10,10 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from bex_operator.kube import client as kube
-from bex_operator.kube import errors, kinds
 from bex_stack.embedded import (
     cgroups,
     cluster,
@@ -57,7 +54,9 @@ def ensure(
     _ensure_files(instance, machine)
     supervision.ensure(instance, _processes(instance, machine, programs))
     wait_ready(instance, machine.name)
-    asyncio.run(_label(instance, machine))
+    from bex_stack.embedded import nodes  # as below: its client is slow to import
+
+    asyncio.run(nodes.label(instance, machine.name, machine.labels))
 
 
 def wait_ready(instance: instances.Instance, machine: str) -> None:
@@ -65,14 +64,12 @@ def wait_ready(instance: instances.Instance, machine: str) -> None:
 
     Raises: readiness.NotReady.
     """
-    readiness.wait(
-        lambda: is_node_ready(instance, machine),
-        what=f"node {machine!r}",
-        timeout_seconds=READY_SECONDS,
-        instance=instance,
-        process=f"{machine}-kubelet",
-        poll_seconds=0.1,
-    )
+    from bex_stack.embedded import nodes
+
+    if not asyncio.run(nodes.becomes_ready(instance, machine, seconds=READY_SECONDS)):
+        raise readiness.not_ready(
+            f"node {machine!r}", READY_SECONDS, instance, f"{machine}-kubelet"
+        )
 
 
 def is_settled(
@@ -108,14 +105,9 @@ def unsettled(
 
 def is_node_ready(instance: instances.Instance, machine: str) -> bool:
     """Whether the API server says so; an API server that does not answer says no."""
-    node = asyncio.run(_node(instance, machine))
-    return node is not None and is_ready(node)
+    from bex_stack.embedded import nodes
 
-
-def is_ready(node: Mapping[str, Any]) -> bool:
-    """Whether a Node (v1) has the condition Ready."""
-    conditions = node.get("status", {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return asyncio.run(nodes.is_ready_now(instance, machine))
 
 
 def remove(instance: instances.Instance, machine: machine_config.Machine) -> None:
@@ -191,19 +183,3 @@ def _outdated(instance: instances.Instance, machine: machine_config.Machine) -> 
 def _snapshotter(folder: Path) -> str:
     """Overlay file systems do not stack: on one (a container's disk) images are copied."""
     return "native" if mounts.file_system(folder) == "overlay" else "overlayfs"
-
-
-async def _node(instance: instances.Instance, machine: str) -> dict[str, Any] | None:
-    try:
-        async with kube.Client.from_kubeconfig(instance.kubeconfig) as client:
-            return await client.get(kinds.NODE, machine)
-    except (errors.KubeError, OSError):
-        return None
-
-
-async def _label(instance: instances.Instance, machine: machine_config.Machine) -> None:
-    body = {"metadata": {"labels": dict(machine.labels)}}
-    async with kube.Client.from_kubeconfig(instance.kubeconfig) as client:
-        await client.patch(
-            kinds.NODE, machine.name, None, body, field_manager=cluster.FIELD_MANAGER
-        )

@@ -85,12 +85,14 @@ class ClusterProvider(_Provider):
 
     def ensure(self, props: Inputs) -> dict[str, Any]:
         """Start what does not run and wait until the API server is ready."""
-        from bex_stack.embedded import cluster, services, simulated, toolchain
+        from bex_stack.embedded import cluster, services, toolchain
 
         instance = _instance(props)
 
         def meanwhile() -> None:
             if instance.kind == "simulated":
+                from bex_stack.embedded import simulated
+
                 simulated.ensure_player(instance, toolchain.ensure(toolchain.SIMULATED).paths)
             elif not toolchain.missing([services.DNS_PROGRAM]):
                 services.ensure_dns(instance, toolchain.locate([services.DNS_PROGRAM]))
@@ -101,13 +103,15 @@ class ClusterProvider(_Provider):
 
     def unsettled(self, props: Inputs) -> list[str]:
         """The name server counts only once its program is there: it is built last."""
-        from bex_stack.embedded import cluster, services, simulated, toolchain
+        from bex_stack.embedded import cluster, services, toolchain
 
         instance = _instance(props)
         if absent := toolchain.missing(toolchain.CONTROL_PLANE):
             return [f"{name} has to be built" for name in sorted(absent)]
         found = cluster.unsettled(instance, toolchain.locate(toolchain.CONTROL_PLANE))
         if instance.kind == "simulated":
+            from bex_stack.embedded import simulated
+
             programs = toolchain.locate(toolchain.SIMULATED)
             if not simulated.is_player_settled(instance, programs):
                 found.append("the player of simulated nodes does not run as it should")
@@ -168,10 +172,12 @@ class MachineProvider(_Provider):
 
     def ensure(self, props: Inputs) -> dict[str, Any]:
         """Start what does not run and wait until its node is Ready."""
-        from bex_stack.embedded import machines, simulated, toolchain
+        from bex_stack.embedded import machines, toolchain
 
         instance, machine = _instance(props), _machine(props)
         if instance.kind == "simulated":
+            from bex_stack.embedded import simulated
+
             simulated.ensure(instance, machine)
         else:
             machines.ensure(instance, machine, toolchain.ensure(toolchain.MACHINE).paths)
@@ -179,10 +185,12 @@ class MachineProvider(_Provider):
 
     def unsettled(self, props: Inputs) -> list[str]:
         """All of it runs as the settings say and its node is Ready."""
-        from bex_stack.embedded import machines, simulated, toolchain
+        from bex_stack.embedded import machines, toolchain
 
         instance, machine = _instance(props), _machine(props)
         if instance.kind == "simulated":
+            from bex_stack.embedded import simulated
+
             return [] if simulated.is_settled(instance, machine) else ["its node is not Ready"]
         return machines.unsettled(instance, machine, toolchain.locate(toolchain.MACHINE))
 

@@ -37,13 +37,20 @@ def wait(
     deadline = time.monotonic() + timeout_seconds
     while not is_ready():
         if time.monotonic() > deadline:
-            tail = supervision.log_tail(instance, process)
-            state = supervision.states(instance).get(process)
-            raise NotReady(
-                f"{what} is not ready after {timeout_seconds:.0f} s; process {process!r} is "
-                f"{state.state if state else 'not started'}. Its log ends:\n{tail or '(empty)'}"
-            )
+            raise not_ready(what, timeout_seconds, instance, process)
         time.sleep(poll_seconds)
+
+
+def not_ready(
+    what: str, timeout_seconds: float, instance: instances.Instance, process: str
+) -> NotReady:
+    """Say what was waited for, and what *process*, which should have made it ready, says."""
+    tail = supervision.log_tail(instance, process)
+    state = supervision.states(instance).get(process)
+    return NotReady(
+        f"{what} is not ready after {timeout_seconds:.0f} s; process {process!r} is "
+        f"{state.state if state else 'not started'}. Its log ends:\n{tail or '(empty)'}"
+    )
 
 
 def answers(url: str, *, authority: Path | None = None) -> bool:

@@ -17,7 +17,7 @@ from bex_stack.embedded import (
     building,
     cluster,
     machine_config,
-    machines,
+    nodes,
     processes,
     readiness,
     services,
@@ -75,9 +75,9 @@ def ensure_nodes(instance: instances.Instance, wanted: Iterable[machine_config.M
 
     Raises: readiness.NotReady.
     """
-    nodes = [render_node(instance, machine) for machine in wanted]
-    asyncio.run(_apply_all(instance, nodes))
-    names = {node["metadata"]["name"] for node in nodes}
+    rendered = [render_node(instance, machine) for machine in wanted]
+    asyncio.run(_apply_all(instance, rendered))
+    names = {node["metadata"]["name"] for node in rendered}
     readiness.wait(
         lambda: names <= asyncio.run(_ready_nodes(instance)),
         what=f"{len(names)} simulated nodes",
@@ -90,7 +90,7 @@ def ensure_nodes(instance: instances.Instance, wanted: Iterable[machine_config.M
 
 def is_settled(instance: instances.Instance, machine: machine_config.Machine) -> bool:
     """Whether the node of *machine* is Ready."""
-    return machines.is_node_ready(instance, machine.name)
+    return asyncio.run(nodes.is_ready_now(instance, machine.name))
 
 
 def render_node(instance: instances.Instance, machine: machine_config.Machine) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def render_node(instance: instances.Instance, machine: machine_config.Machine) -
     }
 
 
-async def _apply_all(instance: instances.Instance, nodes: list[dict[str, Any]]) -> None:
+async def _apply_all(instance: instances.Instance, rendered: list[dict[str, Any]]) -> None:
     limit = asyncio.Semaphore(16)
     async with kube.Client.from_kubeconfig(instance.kubeconfig) as client:
 
@@ -120,7 +120,7 @@ async def _apply_all(instance: instances.Instance, nodes: list[dict[str, Any]]) 
             async with limit:
                 await client.apply(node, field_manager=cluster.FIELD_MANAGER)
 
-        await asyncio.gather(*(apply(node) for node in nodes))
+        await asyncio.gather(*(apply(node) for node in rendered))
 
 
 async def _ready_nodes(instance: instances.Instance) -> set[str]:
@@ -129,7 +129,7 @@ async def _ready_nodes(instance: instances.Instance) -> set[str]:
             found = await client.list(kinds.NODE)
     except errors.KubeError:
         return set()
-    return {node["metadata"]["name"] for node in found.items if machines.is_ready(node)}
+    return {node["metadata"]["name"] for node in found.items if nodes.is_ready(node)}
 
 
 def _role() -> dict[str, Any]:

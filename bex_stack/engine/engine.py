@@ -84,6 +84,7 @@ class Engine:
 
     def outputs(self, *, show_secrets: bool = False) -> dict[str, Any]:
         """Return the stack's outputs as of the last up; empty for a stack that does not exist."""
+        imports.warm_up()
         found = project.load_project(self._project_dir)
         files = self._files(found)
         stored = backend.read(files)
