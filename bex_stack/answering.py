@@ -41,10 +41,12 @@ async def wait(target: targets.Target, console: consoles.Console) -> None:
 
 async def _problems(target: targets.Target, session: aiohttp.ClientSession) -> list[str]:
     rows = {row.name: row for row in await app_table.observe(target)}
+    # Parked by its definition, or by `bex suspend` until `bex resume`.
+    parked = {name for name, row in rows.items() if row.phase == "Hibernated"}
     found = [
         _problem_of(app, rows.get(app.name)) or await _silence_of(app, target, session)
         for app in target.apps
-        if not app.suspended
+        if not app.suspended and app.name not in parked
     ]
     return [problem for problem in found if problem]
 

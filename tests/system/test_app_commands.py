@@ -82,21 +82,20 @@ def test_logs_are_those_of_every_pod(stack: stacks.Stack) -> None:
 
 def test_followed_logs_go_on_with_new_pods(stack: stacks.Stack) -> None:
     """Lines of pods that come later appear without asking again."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         stack.command("logs", "hello", "--follow"),
         env=stack.env(),
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    stack.bex("restart", "hello")
-    new = {pod["metadata"]["name"] for pod in requests.pods(stack)}
-    try:
-        found = next(line for line in process.stdout if line.split(" | ")[0] in new)
-    finally:
-        process.terminate()
-        process.wait()
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        stack.bex("restart", "hello")
+        new = {pod["metadata"]["name"] for pod in requests.pods(stack)}
+        try:
+            found = next(line for line in process.stdout if line.split(" | ")[0] in new)
+        finally:
+            process.terminate()
 
     assert first.split(" | ")[0] not in new
     assert "listening" in found
@@ -135,7 +134,7 @@ def test_unknown_app_is_refused(stack: stacks.Stack, command: list[str]) -> None
 def test_exec_runs_a_command_in_the_container(stack: stacks.Stack) -> None:
     """Its output and exit code are the command's: a second server finds its port taken."""
     done = subprocess.run(
-        [*stack.command("exec", "hello"), "--", "/app"],
+        [*stack.command("exec", "hello"), "--", "/hello-go"],
         env=stack.env(),
         capture_output=True,
         text=True,
