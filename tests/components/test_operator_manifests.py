@@ -10,8 +10,8 @@ from components.manifests import operator
 
 
 def rendered() -> list[dict[str, Any]]:
-    """Everything, for two users."""
-    return operator.render(operator_user="someone", edge_user="other")
+    """Everything, with a user for an operator from source and one for the edge."""
+    return operator.render(users=["someone"], edge_user="other")
 
 
 def test_order_is_that_of_need() -> None:
@@ -20,6 +20,7 @@ def test_order_is_that_of_need() -> None:
         ("Namespace", "bex-system"),
         ("Namespace", "bex-apps"),
         ("CustomResourceDefinition", "apps.app.bex.co"),
+        ("ServiceAccount", "bex-controller-manager"),
         ("ClusterRole", "bex-operator"),
         ("ClusterRoleBinding", "bex-operator"),
         ("Role", "bex-operator"),
@@ -69,17 +70,30 @@ def test_secrets_are_read_by_name_and_only_where_apps_live() -> None:
     assert bound == [("RoleBinding", api.NAMESPACE)]
 
 
-def test_users_are_those_given() -> None:
-    """Each binding names one user and one role."""
+def test_rights_go_to_the_pods_and_to_the_users_given() -> None:
+    """Each binding names one role, the service account of the pods, and who else was named."""
     bindings = [each for each in rendered() if each["kind"].endswith("Binding")]
 
-    bound = [(each["roleRef"]["name"], each["subjects"][0]["name"]) for each in bindings]
-    assert bound == [
-        ("bex-operator", "someone"),
-        ("bex-operator", "someone"),
-        ("bex-operator-secrets", "someone"),
-        ("bex-edge", "other"),
-    ]
+    bound = {
+        (each["kind"], each["roleRef"]["name"]): [
+            (who["kind"], who["name"]) for who in each["subjects"]
+        ]
+        for each in bindings
+    }
+    operators = [("ServiceAccount", "bex-controller-manager"), ("User", "someone")]
+    assert bound == {
+        ("ClusterRoleBinding", "bex-operator"): operators,
+        ("RoleBinding", "bex-operator"): operators,
+        ("RoleBinding", "bex-operator-secrets"): operators,
+        ("ClusterRoleBinding", "bex-edge"): [("User", "other")],
+    }
+
+
+def test_nobody_but_the_pods_has_rights_unless_named() -> None:
+    """Where everything runs in the cluster, no user is granted anything."""
+    subjects = [who for each in operator.render() for who in each.get("subjects", [])]
+
+    assert {who["kind"] for who in subjects} == {"ServiceAccount"}
 
 
 def test_every_cached_kind_may_be_listed_and_watched() -> None:
@@ -90,15 +104,15 @@ def test_every_cached_kind_may_be_listed_and_watched() -> None:
         assert {"list", "watch"} <= set(granted[kind.group, kind.plural])
     for kind in views.CHILDREN:
         assert granted[kind.group, kind.plural] == rights.CHILD
-    records = granted[kinds.CONTROLLER_REVISION.group, kinds.CONTROLLER_REVISION.plural]
-    assert set(records) == {*rights.CHILD} - {"patch"}
+    for kind in (kinds.CONTROLLER_REVISION, kinds.JOB):
+        assert set(granted[kind.group, kind.plural]) == {*rights.CHILD} - {"patch"}
 
 
 def test_no_more_kinds_are_granted_than_are_touched() -> None:
     """The table lists what the operator has a reason for."""
     touched = {(each.group, each.plural) for each in (kinds.APP, kinds.POD, kinds.NAMESPACE)}
     touched |= {(each.group, each.plural) for each in (*views.CHILDREN, kinds.EVENT)}
-    touched |= {(kinds.CONTROLLER_REVISION.group, kinds.CONTROLLER_REVISION.plural)}
+    touched |= {(each.group, each.plural) for each in (kinds.CONTROLLER_REVISION, kinds.JOB)}
 
     granted = {(each.group, each.resource.partition("/")[0]) for each in rights.OPERATOR}
     assert granted == touched

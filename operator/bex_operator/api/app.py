@@ -249,6 +249,15 @@ class AppSpec(rules.Spec):
     """What to run instead of the image's entrypoint. Not run in a shell."""
     args: Annotated[tuple[Argument, ...], Field(strict=False, max_length=100)] | None = None
     """Arguments instead of the image's own."""
+    pre_deploy_command: (
+        Annotated[tuple[Argument, ...], Field(strict=False, min_length=1, max_length=100)] | None
+    ) = None
+    """What to run to its end, once, before a release serves: migrations, for example. It has the
+    release's image, variables and size, and ten minutes. If it fails, what served goes on.
+    Not run in a shell. A restart and a rollback are releases too."""
+    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = None
+    """User id to run as, instead of the image's own. With it the App's pods pass the restricted
+    Pod Security Standard whatever the image says."""
     env: Annotated[
         tuple[Annotated[EnvVar, Field(strict=False)], ...],
         Field(strict=False, max_length=500),
@@ -274,6 +283,9 @@ class AppSpec(rules.Spec):
     """Park the App: nothing runs, hosts and everything else are kept."""
     restarted_at: Annotated[str, Field(max_length=40), _TIME] | None = None
     """Change this time to restart every replica, one after another."""
+    idle_ttl_seconds: Annotated[int, Field(ge=0, le=604800, alias="idleTTLSeconds")] = 0
+    """After how long without a request the App may sleep; 0 leaves it to the platform. Kept, but
+    without effect yet: nothing would wake the App up."""
     max_shutdown_delay_seconds: Annotated[int, Field(ge=1, le=300)] = 30
     """How long a replica may take to end after SIGTERM."""
 

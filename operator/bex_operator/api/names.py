@@ -1,5 +1,7 @@
 """Names that other programs may rely on: group, labels, annotations, namespaces."""
 
+import hashlib
+
 GROUP = "app.bex.co"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -15,6 +17,10 @@ APP_LABEL = f"{GROUP}/app"
 """Name of the App, on every child; the only label of selectors."""
 APP_UID_LABEL = f"{GROUP}/app-uid"
 """UID of the App, on its children: theirs even if somebody removes the owner reference."""
+COMPONENT_LABEL = f"{GROUP}/component"
+"""What a Job does for an App, like `pre-deploy`; on its pods too."""
+JOB_OF_LABEL = f"{GROUP}/job-of"
+"""Name of the App, on pods of its Jobs: those with the App's own label get its requests."""
 REVISION_LABEL = f"{GROUP}/revision"
 """Revision (`rev-N`) of a pod."""
 PROTECTED_LABEL = f"{GROUP}/protected-from-tenant-mount"
@@ -37,3 +43,18 @@ INGRESS_CLASS = "bex"
 CONTAINER = "app"
 PORT_NAME = "http"
 """Container and Service port: by name, so that pods of two revisions may listen on two ports."""
+
+LABEL_LIMIT = 63
+"""Longest value of a label, and longest name of what becomes one: a Job's, a Service's."""
+
+
+def joined(*parts: str, limit: int = LABEL_LIMIT) -> str:
+    """Join parts of a name with dashes; one that is too long ends in a hash of the whole.
+
+    Cut alone, two long names could become the same.
+    """
+    whole = "-".join(parts)
+    if len(whole) <= limit:
+        return whole
+    mark = hashlib.sha256(whole.encode()).hexdigest()[:10]
+    return f"{whole[: limit - len(mark) - 1].rstrip('-.')}-{mark}"

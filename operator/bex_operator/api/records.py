@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 import pydantic
 from pydantic import Field
 
-from bex_operator.api import rules
+from bex_operator.api import rules, status
 
 
 class Record(rules.Model):
@@ -37,6 +37,11 @@ class Record(rules.Model):
     def revision(self) -> str:
         """Name of the release."""
         return f"rev-{self.number}"
+
+    @property
+    def release(self) -> status.Release:
+        """The release as the App's status names it."""
+        return status.Release(number=self.number, digest=self.digest)
 
     @property
     def image(self) -> str:

@@ -30,6 +30,8 @@ OPERATOR: tuple[Right, ...] = (
     Right("apps", "deployments", CHILD),
     # Records of releases never change: no patch.
     Right("apps", "controllerrevisions", ("get", *READ, "create", "delete")),
+    # A Job runs once for a release and never changes: no patch.
+    Right("batch", "jobs", ("get", *READ, "create", "delete")),
     Right("", "services", CHILD),
     Right("networking.k8s.io", "ingresses", CHILD),
     Right("policy", "poddisruptionbudgets", CHILD),

@@ -42,8 +42,27 @@ class Outcome(rules.Model):
     """Number of the release."""
     served: bool
     """Whether every replica of it was ready once; if not, it was given up."""
+    reason: Annotated[str, Field(max_length=128)] | None = None
+    """Why it was given up, as one word; ProgressDeadlineExceeded if there is none."""
     message: Annotated[str, Field(max_length=1024)] | None = None
     """Why it was given up."""
+
+
+class PreDeploy(rules.Model):
+    """The command that ran before the newest release that has one."""
+
+    number: Annotated[int, Field(ge=0)]
+    """Number of the release."""
+    job: Annotated[str, Field(max_length=253)]
+    """Name of the Job; it is kept for an hour after its end."""
+    state: Literal["Running", "Succeeded", "Failed"]
+    """What became of it."""
+    started_at: Annotated[str, Field(max_length=40)] | None = None
+    """When it began."""
+    finished_at: Annotated[str, Field(max_length=40)] | None = None
+    """When it ended."""
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    """Why it failed, or what it waits for."""
 
 
 class AppStatus(rules.Model):
@@ -63,6 +82,8 @@ class AppStatus(rules.Model):
         rules.Unique("number"),
     ] = ()
     """What became of the last releases, by number."""
+    pre_deploy: Annotated[PreDeploy, Field(strict=False)] | None = None
+    """The command that runs before a release serves."""
     image: str | None = None
     """Image of the revision that serves."""
     url: str | None = None

@@ -65,7 +65,7 @@ class Controller:
         self._wakes = wakes.Wakes(seen, self._line.queue)
         self._guard = protection.Guard(writer.kube, policy.own_secrets)
         self._reporter = reporting.Reporter(seen, writer, told)
-        self._keeper = keeping.Keeper(seen, writer, self._reporter, resolve)
+        self._keeper = keeping.Keeper(seen, writer, self._reporter, resolve, clock)
         self._applier = workloads.Applier(seen, writer, self._wakes)
         self._remover = removal.Remover(seen, writer, self._reporter, self._builder)
 
@@ -95,7 +95,7 @@ class Controller:
             await self._check_secrets(wanted, key[0])
             return await self._converge(manifest, wanted)
         except keeping.NotReleased as refused:
-            await self._refuse(manifest, refused.refusal)
+            await self._refuse(manifest, refused.refusal, refused.standing)
             return refused.again_seconds
         except children.NameTaken as taken:
             refusal = reports.Refusal("NameTaken", str(taken))
@@ -164,10 +164,18 @@ class Controller:
             self._views.children[kinds.HORIZONTAL_POD_AUTOSCALER.kind].get(namespace, name),
         )
 
-    async def _refuse(self, manifest: Object, refusal: reports.Refusal) -> None:
+    async def _refuse(
+        self,
+        manifest: Object,
+        refusal: reports.Refusal,
+        standing: rollouts.Standing | None = None,
+    ) -> None:
         now = self._clock()
         before = reports.recorded(manifest)
-        after = reports.refused(self._observe(manifest), refusal, now=now)
+        observed = self._observe(manifest)
+        if standing is not None:
+            observed = dataclasses.replace(observed, standing=standing)
+        after = reports.refused(observed, refusal, now=now)
         await self._reporter.report(manifest, before, after, now)
 
 

@@ -69,6 +69,23 @@ class Writer:
             return written
         raise Moved(f"{wanted['kind']} {metadata['name']!r} keeps changing")
 
+    async def create(self, cache: caches.Cache, wanted: Object, uid: str) -> Object:
+        """Make what never changes; one that is there already and the cache did not have counts.
+
+        Raises:
+            NameTaken: the object there is not of the App with *uid*.
+        """
+        metadata, kind = wanted["metadata"], cache.scope.kind
+        self.count("create", kind.kind)
+        try:
+            written = await self.kube.create(wanted, field_manager=FIELD_MANAGER)
+        except errors.AlreadyExists:
+            written = await self.kube.get(kind, metadata["name"], metadata["namespace"])
+            if not differences.owned_by(written, uid):
+                raise NameTaken(kind.kind, metadata["name"]) from None
+        cache.put(written)
+        return written
+
     async def hand_over(
         self, cache: caches.Cache, wanted: workload.Workload, owner: workload.Owner
     ) -> None:

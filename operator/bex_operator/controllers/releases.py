@@ -1,21 +1,23 @@
 """Opens releases: resolves the image, keeps the record, and stays with what serves if need be."""
 
-import dataclasses
+import datetime
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app, names, records, status
 from bex_operator.controllers import children, reporting, views
-from bex_operator.kube import errors, kinds
+from bex_operator.kube import kinds
 from bex_operator.plan import (
     artefacts,
     causes,
     differences,
     history,
+    predeploy,
     releases,
     reports,
     rollouts,
+    standings,
     workload,
 )
 from bex_operator.registry import errors as registry_errors
@@ -47,9 +49,15 @@ class Settled:
 class NotReleased(Exception):
     """There is no release to run, and what runs is left alone."""
 
-    def __init__(self, refusal: reports.Refusal, again_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        refusal: reports.Refusal,
+        again_seconds: float | None = None,
+        standing: rollouts.Standing | None = None,
+    ) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+        self.standing = standing or rollouts.Standing()
         self.again_seconds = again_seconds
         """When to look again although the App may be the same; None: not before it changes."""
 
@@ -63,7 +71,9 @@ class Keeper:
         writer: children.Writer,
         reporter: reporting.Reporter,
         resolve: Resolve,
+        clock: Callable[[], datetime.datetime],
     ) -> None:
+        self._clock = clock
         self._views = seen
         self._writer = writer
         self._reporter = reporter
@@ -90,7 +100,7 @@ class Keeper:
             if like_newest is not None and _wish(manifest, asked, like_newest, known).fresh:
                 # A rollback needs no image but that of then.
                 return await self._settle(manifest, asked, like_newest, known, before)
-            return _stay(manifest, asked, artefact, known, before)
+            return self._stay(manifest, asked, artefact, known, before)
         except history.Impossible as exc:
             raise NotReleased(reports.Refusal("RollbackImpossible", str(exc))) from exc
 
@@ -111,7 +121,7 @@ class Keeper:
             releases.digest(wish.wanted),
             running,
             before.release if before else None,
-            _release(known[-1]) if known else None,
+            known[-1].release if known else None,
             anew=wish.fresh,
         )
         record = history.find(known, newest.number)
@@ -119,9 +129,66 @@ class Keeper:
             try:
                 record = await self._open(owner, wish, newest, known, artefact.origin)
             except registry_errors.NotFound as exc:
-                return _stay(manifest, wish.wanted, _absent(wish.wanted, exc), known, before)
-            await self._forget(owner, (*known, record), before)
-        return _standing(manifest, wish.wanted, (*known, record), record, before)
+                absent = _absent(wish.wanted, exc)
+                return self._stay(manifest, wish.wanted, absent, known, before)
+            known = (*known, record)
+            await self._forget(owner, known, before)
+        gate = self._gate(owner, wish.wanted, known[-1], before)
+        choice = standings.choose(known, running, before, gate)
+        if choice.starts:
+            await self._start(owner, history.pinned(wish.wanted, known[-1]), newest)
+        return _settled(manifest, wish.wanted, choice)
+
+    def _stay(
+        self,
+        manifest: Object,
+        wanted: app.App,
+        artefact: artefacts.Waiting | artefacts.Failed,
+        known: Sequence[records.Record],
+        before: status.AppStatus | None,
+    ) -> Settled:
+        """Stay with the release there is while there is no image for a new one.
+
+        Raises:
+            NotReleased: there is none.
+        """
+        if not known:
+            nothing = standings.Choice(None, rollouts.Standing())
+            choice = standings.without_image(nothing, artefact, rolled_back=False)
+            return _settled(manifest, wanted, choice, artefact.again_seconds)
+        owner = workload.owner_of(manifest)
+        gate = self._gate(owner, wanted, known[-1], before)
+        choice = standings.choose(known, self._running(owner), before, gate)
+        annotations = manifest["metadata"].get("annotations") or {}
+        rolled_back = history.is_rolled_back(annotations, known)
+        choice = standings.without_image(choice, artefact, rolled_back=rolled_back)
+        return _settled(manifest, wanted, choice, artefact.again_seconds)
+
+    def _gate(
+        self,
+        owner: workload.Owner,
+        wanted: app.App,
+        newest: records.Record,
+        before: status.AppStatus | None,
+    ) -> predeploy.Gate:
+        """Tell whether the newest release may serve, as far as its pre-deploy command goes."""
+        running, past = self._running(owner), before.history if before else ()
+        served = any(each.number == newest.number and each.served for each in past)
+        situation = predeploy.Situation(
+            release=newest.release,
+            jobs=predeploy.of_app(self._views.jobs_of(owner.namespace, owner.name), owner.uid),
+            pods=self._views.job_pods_of(owner.namespace, owner.name),
+            before=before.pre_deploy if before else None,
+            serves=served or (running is not None and running.number == newest.number),
+            parked=workload.replicas_of(wanted) == 0,
+        )
+        released = history.pinned(wanted, newest)
+        return predeploy.gate(released, situation, now=self._clock())
+
+    async def _start(self, owner: workload.Owner, wanted: app.App, release: status.Release) -> None:
+        """Make the Job of a release; one that the caches did not have yet counts."""
+        made = predeploy.render(wanted, owner, release)
+        await self._writer.create(self._views.jobs, made, owner.uid)
 
     def _running(self, owner: workload.Owner) -> status.Release | None:
         deployment = self._deployment(owner)
@@ -160,17 +227,10 @@ class Keeper:
     async def _keep(self, owner: workload.Owner, record: records.Record) -> records.Record:
         """Write the record; one that is there already and the caches did not have yet counts."""
         wanted = history.render(record, owner)
-        kind, name = kinds.CONTROLLER_REVISION, wanted["metadata"]["name"]
-        self._writer.count("create", kind.kind)
-        try:
-            written = await self._writer.kube.create(wanted, field_manager=children.FIELD_MANAGER)
-        except errors.AlreadyExists:
-            written = await self._writer.kube.get(kind, name, owner.namespace)
-            if not differences.owned_by(written, owner.uid):
-                raise children.NameTaken(kind.kind, name) from None
-        self._views.records.put(written)
+        written = await self._writer.create(self._views.records, wanted, owner.uid)
         found = records.Record.from_manifest(written)
         if found is None or found.digest != record.digest:
+            name = wanted["metadata"]["name"]
             raise children.Moved(f"{name} is of another configuration than the caches say")
         return found
 
@@ -197,59 +257,18 @@ def given_up_seconds(before: status.AppStatus | None, after: status.AppStatus) -
     return GIVEN_UP_SECONDS if failed - known else None
 
 
-def _release(record: records.Record) -> status.Release:
-    return status.Release(number=record.number, digest=record.digest)
-
-
-def _serving(
-    known: Sequence[records.Record], before: status.AppStatus | None
-) -> records.Record | None:
-    revision = before.active_revision if before else None
-    return next((each for each in known if each.revision == revision), None)
-
-
-def _standing(
-    manifest: Object,
-    wanted: app.App,
-    known: Sequence[records.Record],
-    newest: records.Record,
-    before: status.AppStatus | None,
+def _settled(
+    manifest: Object, wanted: app.App, choice: standings.Choice, again: float | None = None
 ) -> Settled:
-    """Run the newest release; if it was given up, the one that serves."""
-    failed = history.failure(before.history if before else (), newest.number)
-    serving = _serving(known, before)
-    if failed is None or serving is None or serving is newest:
-        standing = rollouts.Standing(newest=_release(newest), note=newest.note)
-        pinned = history.pinned(wanted, newest)
-        return Settled(manifest, pinned, _release(newest), standing)
-    held = causes.Cause("ProgressDeadlineExceeded", failed.message or "", broken=True)
-    standing = rollouts.Standing(newest=_release(newest), held=held, note=newest.note)
-    return Settled(manifest, history.pinned(wanted, serving), _release(serving), standing)
-
-
-def _stay(
-    manifest: Object,
-    wanted: app.App,
-    artefact: artefacts.Waiting | artefacts.Failed,
-    known: Sequence[records.Record],
-    before: status.AppStatus | None,
-) -> Settled:
-    """Stay with the release there is while there is no image for a new one.
-
-    Raises:
-        NotReleased: there is none.
-    """
-    building = isinstance(artefact, artefacts.Waiting)
-    if not known:
-        refusal = reports.Refusal(artefact.reason, artefact.message, building=building)
-        raise NotReleased(refusal, artefact.again_seconds)
-    settled = _standing(manifest, wanted, known, known[-1], before)
-    if history.is_rolled_back(manifest["metadata"].get("annotations") or {}, known):
-        # What runs is what is asked for, whatever becomes of the image.
-        return dataclasses.replace(settled, again=artefact.again_seconds)
-    held = causes.Cause(artefact.reason, artefact.message, broken=not building)
-    standing = rollouts.Standing(newest=_release(known[-1]), held=held, building=building)
-    return dataclasses.replace(settled, standing=standing, again=artefact.again_seconds)
+    standing = choice.standing
+    if choice.record is None:
+        held = standing.held or causes.Cause("NotReleased", "nothing is released", broken=True)
+        parked = workload.replicas_of(wanted) == 0
+        phase = standings.phase(standing, parked=parked)
+        refusal = reports.Refusal(held.reason, held.message, phase)
+        raise NotReleased(refusal, again, standing)
+    pinned = history.pinned(wanted, choice.record)
+    return Settled(manifest, pinned, choice.record.release, standing, again)
 
 
 def _absent(wanted: app.App, absent: registry_errors.NotFound) -> artefacts.Failed:

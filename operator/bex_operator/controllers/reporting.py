@@ -9,7 +9,7 @@ import structlog
 from bex_operator.api import names, status
 from bex_operator.controllers import children, recorder, views
 from bex_operator.kube import kinds
-from bex_operator.plan import news
+from bex_operator.plan import differences, news
 
 Object = dict[str, Any]
 
@@ -36,9 +36,9 @@ class Reporter:
             return
         new = after.model_dump(mode="json", by_alias=True, exclude_none=True)
         old = manifest.get("status") or {}
-        changed = {key: value for key, value in new.items() if old.get(key) != value}
-        gone = {key: None for key in old if key not in new}
-        await self._patch(manifest, "status", {"status": changed | gone}, subresource="status")
+        await self._patch(
+            manifest, "status", {"status": differences.merge(old, new)}, subresource="status"
+        )
         told = news.between(before, after)
         _log.info("app.reported", phase=after.phase, revision=after.active_revision)
         if told is not None:

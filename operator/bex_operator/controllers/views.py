@@ -16,6 +16,8 @@ BY_HOST = "host"
 BY_ZONE = "zone"
 """What follows a host's first label: there are the hosts that it may overlap with."""
 BY_APP = "app"
+BY_JOB = "job"
+"""Pods of an App's Jobs."""
 
 CHILDREN = (
     kinds.DEPLOYMENT,
@@ -36,6 +38,8 @@ class Views:
     """By kind."""
     records: caches.Cache
     """ControllerRevisions of Apps."""
+    jobs: caches.Cache
+    """Jobs of Apps."""
     namespaces: caches.Cache | None = None
     """Those with the label that the operator was given; None if it was given none."""
     base_domain: str | None = None
@@ -45,12 +49,16 @@ class Views:
     def all(self) -> tuple[caches.Cache, ...]:
         """Every cache."""
         labelled = () if self.namespaces is None else (self.namespaces,)
-        return (self.apps, self.pods, *self.children.values(), self.records, *labelled)
+        return (self.apps, self.pods, *self.children.values(), self.records, self.jobs, *labelled)
 
     @property
     def by_kind(self) -> Mapping[str, caches.Cache]:
         """The caches of everything that an App owns."""
-        return {**self.children, self.records.scope.kind.kind: self.records}
+        return {
+            **self.children,
+            self.records.scope.kind.kind: self.records,
+            self.jobs.scope.kind.kind: self.jobs,
+        }
 
     def owned_by(self, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the children that are the App object's own."""
@@ -59,13 +67,21 @@ class Views:
         found = (cache.get(namespace, name) for cache in self.children.values())
         return [
             child
-            for child in (*found, *self.records_of(namespace, name))
+            for child in (*found, *self.records_of(namespace, name), *self.jobs_of(namespace, name))
             if child is not None and differences.owned_by(child, metadata["uid"])
         ]
 
     def records_of(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return the ControllerRevisions that have the App's label."""
         return self.records.by_index(BY_APP, f"{namespace}/{name}")
+
+    def jobs_of(self, namespace: str, name: str) -> list[dict[str, Any]]:
+        """Return the Jobs that have the App's label."""
+        return self.jobs.by_index(BY_APP, f"{namespace}/{name}")
+
+    def job_pods_of(self, namespace: str, name: str) -> tuple[pods_plan.Pod, ...]:
+        """Return the pods of the App's Jobs, finished ones too."""
+        return pods_plan.read_all(self.pods.by_index(BY_JOB, f"{namespace}/{name}"))
 
     def pods_of(self, namespace: str, name: str) -> tuple[pods_plan.Pod, ...]:
         """Return the App's pods that count."""
@@ -134,15 +150,16 @@ def make(
 
     With *namespace_labels* (a label selector) the namespaces that have them are cached too.
     """
-    mine = names.APP_LABEL
+    mine, ours = names.APP_LABEL, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
     apps = caches.Cache(kube, caches.Scope(kinds.APP, namespace))
     asked = functools.partial(hosts_of_app, base_domain=base_domain)
     apps.index(BY_HOST, asked)
     apps.index(BY_ZONE, lambda manifest: _zones(asked(manifest)))
     pod_cache = caches.Cache(
-        kube, caches.Scope(kinds.POD, namespace, labels=mine, slim=pods_plan.slim)
+        kube, caches.Scope(kinds.POD, namespace, labels=ours, slim=pods_plan.slim)
     )
     pod_cache.index(BY_APP, _app_of)
+    pod_cache.index(BY_JOB, functools.partial(_app_of, label=names.JOB_OF_LABEL))
     children = {
         kind.kind: caches.Cache(kube, caches.Scope(kind, namespace, slim=_slim_child))
         for kind in CHILDREN
@@ -150,11 +167,13 @@ def make(
     children[kinds.INGRESS.kind].index(BY_HOST, hosts_of_ingress)
     records = caches.Cache(kube, caches.Scope(kinds.CONTROLLER_REVISION, namespace, labels=mine))
     records.index(BY_APP, _app_of)
+    jobs = caches.Cache(kube, caches.Scope(kinds.JOB, namespace, labels=mine))
+    jobs.index(BY_APP, _app_of)
     labelled = None
     if namespace_labels:
         scope = caches.Scope(kinds.NAMESPACE, labels=namespace_labels, slim=_identity)
         labelled = caches.Cache(kube, scope)
-    return Views(apps, pod_cache, children, records, labelled, base_domain)
+    return Views(apps, pod_cache, children, records, jobs, labelled, base_domain)
 
 
 def hosts_of_app(manifest: Mapping[str, Any], base_domain: str | None = None) -> Iterator[str]:
@@ -199,9 +218,9 @@ def _kind_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {key: manifest[key] for key in ("apiVersion", "kind") if key in manifest}
 
 
-def _app_of(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _app_of(manifest: Mapping[str, Any], label: str = names.APP_LABEL) -> Iterator[str]:
     metadata = manifest["metadata"]
-    app = (metadata.get("labels") or {}).get(names.APP_LABEL)
+    app = (metadata.get("labels") or {}).get(label)
     if app:
         yield f"{metadata['namespace']}/{app}"
 

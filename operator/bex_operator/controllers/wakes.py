@@ -20,6 +20,7 @@ class Wakes:
         seen.apps.listen(self._app_changed)
         seen.pods.listen(self._labelled_changed)
         seen.records.listen(self._labelled_changed)
+        seen.jobs.listen(self._labelled_changed)
         for cache in seen.children.values():
             cache.listen(self._child_changed)
         seen.children[kinds.INGRESS.kind].listen(self._ingress_changed)
@@ -37,7 +38,7 @@ class Wakes:
 
     def _namespace_changed(self, change: caches.Change) -> None:
         """A namespace came under our care (or left it): look at its Apps."""
-        if (change.before is None) is not (change.after is None):
+        if change.is_new_or_gone:
             for key in self._views.apps.keys():  # noqa: SIM118 - a cache is no dict
                 if key[0] == change.key[1]:
                     self._queue.add(key, fresh=not change.initial)
@@ -50,7 +51,8 @@ class Wakes:
 
     def _labelled_changed(self, change: caches.Change) -> None:
         manifest = change.after or change.before or {}
-        name = manifest["metadata"].get("labels", {}).get(names.APP_LABEL)
+        labels = manifest["metadata"].get("labels", {})
+        name = labels.get(names.APP_LABEL) or labels.get(names.JOB_OF_LABEL, "")
         self._enqueue_known((change.key[0], name), change)
 
     def _child_changed(self, change: caches.Change) -> None:
@@ -65,7 +67,7 @@ class Wakes:
             self._queue.add(key)
 
     def _enqueue_known(self, key: Key, change: caches.Change) -> None:
-        if self._views.apps.get(*key) is not None:
+        if key in self._views.apps:
             self._queue.add(key, fresh=not change.initial)
 
 

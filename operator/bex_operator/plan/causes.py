@@ -132,7 +132,7 @@ def _crash(wanted: app.App, pod: pods_plan.Pod) -> Iterator[Cause]:
             f"the app ends with exit code {end.code}; it must go on"
             f" and listen on $PORT ({wanted.port})"
         )
-    lines = _last_lines(end.message)
+    lines = last_lines(end.message)
     yield Cause(
         "CrashLoopBackOff",
         f"{message}. Its last lines: {lines}" if lines else message,
@@ -152,6 +152,7 @@ def _probe(wanted: app.App, pod: pods_plan.Pod, now: datetime.datetime) -> Itera
     yield Cause("HealthCheckFailing", message, False)
 
 
-def _last_lines(text: str) -> str:
+def last_lines(text: str) -> str:
+    """Return the last lines of what a container said, each cut."""
     lines = [line.strip()[:LINE_LIMIT] for line in text.splitlines() if line.strip()]
     return " | ".join(lines[-LAST_LINES:])

@@ -30,6 +30,20 @@ def holds(observed: Any, wanted: Any) -> bool:
     return bool(observed == wanted) and isinstance(observed, bool) == isinstance(wanted, bool)
 
 
+def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that makes *new* of *old*."""
+    made: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        was = old.get(key)
+        if isinstance(value, Mapping) and isinstance(was, Mapping):
+            value = merge(was, value)  # noqa: PLW2901 - what differs inside
+            if value:
+                made[key] = value
+        elif value != was or key not in old:
+            made[key] = value
+    return made
+
+
 def owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
     """Tell whether the object was made for the App with *uid*.
 

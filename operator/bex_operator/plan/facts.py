@@ -59,6 +59,9 @@ def progressing(wanted: app.App, rollout: rollouts.Rollout) -> Fact:
         return Fact(conditions.PROGRESSING, False, "Parked", "nothing is to run")
     if rollout.complete:
         return Fact(conditions.PROGRESSING, False, "Settled", "everything is as asked for")
+    held = rollout.standing.held
+    if held is not None and not held.broken:
+        return Fact(conditions.PROGRESSING, True, held.reason, held.message)
     if rollout.late or (rollout.cause is not None and rollout.cause.broken):
         reason = rollout.cause.reason if rollout.cause else "ProgressDeadlineExceeded"
         return Fact(conditions.PROGRESSING, False, reason, "waits for a change that mends it")
@@ -99,7 +102,9 @@ def _loss(loss: claims.Loss) -> str:
 
 def degraded(wanted: app.App, observed: rollouts.Observed, rollout: rollouts.Rollout) -> Fact:
     """It serves, but with less than was asked for."""
-    if rollout.serving and rollout.cause is not None and workload.replicas_of(wanted):
+    held = rollout.standing.held
+    waits = held is not None and not held.broken
+    if rollout.serving and rollout.cause is not None and not waits and workload.replicas_of(wanted):
         message = f"it serves, but: {rollout.cause.message}"
         return Fact(conditions.DEGRADED, True, rollout.cause.reason, message)
     if workload.is_autoscaled(wanted) and _is_blind(observed.autoscaler):

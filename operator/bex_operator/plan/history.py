@@ -135,31 +135,9 @@ def adopted(
 
 def render(record: records.Record, owner: workload.Owner) -> dict[str, Any]:
     """Render the ControllerRevision of a record."""
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "ControllerRevision",
-        "metadata": {
-            "name": f"{owner.name}-{record.revision}",
-            "namespace": owner.namespace,
-            "labels": {
-                names.APP_LABEL: owner.name,
-                names.APP_UID_LABEL: owner.uid,
-                names.MANAGED_BY_LABEL: names.MANAGED_BY,
-            },
-            "ownerReferences": [
-                {
-                    "apiVersion": names.API_VERSION,
-                    "kind": names.KIND,
-                    "name": owner.name,
-                    "uid": owner.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
-        },
-        "revision": record.number,
-        "data": record.data(),
-    }
+    made = workload.child("apps/v1", "ControllerRevision", owner)
+    made["metadata"]["name"] = f"{owner.name}-{record.revision}"
+    return made | {"revision": record.number, "data": record.data()}
 
 
 def pinned(wanted: app.App, record: records.Record) -> app.App:
@@ -195,6 +173,25 @@ def outcomes(
 def failure(past: Iterable[status.Outcome], number: int) -> status.Outcome | None:
     """Return how release *number* failed, if it was given up."""
     return next((each for each in past if each.number == number and not each.served), None)
+
+
+def previous(
+    known: Sequence[records.Record],
+    running: status.Release | None,
+    before: status.AppStatus | None,
+) -> records.Record | None:
+    """Return the release that goes on while the newest one does not serve (any more).
+
+    It is what runs; if that is the newest itself or was given up, it is what served last.
+    """
+    past = before.history if before else ()
+    serving = before.active_revision if before else None
+    going = next((each for each in known if running and each.number == running.number), None)
+    last = next((each for each in known if each.revision == serving), None)
+    for each in (going, last):
+        if each is not None and each is not known[-1] and failure(past, each.number) is None:
+            return each
+    return None
 
 
 def _number(asked: str) -> int | None:

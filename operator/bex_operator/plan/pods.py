@@ -36,17 +36,19 @@ class Pod:
     """Set while the container is not ready again after it ended."""
     restarts: int
     running_since: datetime.datetime | None
+    ended: bool = False
+    """It will not run again."""
 
 
 def read(manifests: Iterable[Mapping[str, Any]]) -> tuple[Pod, ...]:
     """Read pods that count: not being deleted, not finished; by name."""
-    counted = (
-        manifest
-        for manifest in manifests
-        if "deletionTimestamp" not in manifest["metadata"]
-        and manifest.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
-    )
-    return tuple(sorted((_pod(manifest) for manifest in counted), key=lambda pod: pod.name))
+    counted = (each for each in manifests if "deletionTimestamp" not in each["metadata"])
+    return tuple(each for each in read_all(counted) if not each.ended)
+
+
+def read_all(manifests: Iterable[Mapping[str, Any]]) -> tuple[Pod, ...]:
+    """Read all pods, by name."""
+    return tuple(sorted(map(_pod, manifests), key=lambda pod: pod.name))
 
 
 def slim(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def _pod(manifest: Mapping[str, Any]) -> Pod:
         last_exit=None if ready else _last_exit(container),
         restarts=int(container.get("restartCount") or 0),
         running_since=_running_since(container),
+        ended=status.get("phase") in {"Succeeded", "Failed"},
     )
 
 

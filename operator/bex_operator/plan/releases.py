@@ -18,6 +18,8 @@ RUNTIME_FIELDS = frozenset(
         "port",
         "command",
         "args",
+        "pre_deploy_command",
+        "run_as_user",
         "env",
         "env_from_secret",
         "health_check_path",
@@ -28,7 +30,16 @@ RUNTIME_FIELDS = frozenset(
     }
 )
 OPERATIONAL_FIELDS = frozenset(
-    {"name", "replicas", "autoscaling", "host", "hosts", "expose", "suspended"}
+    {
+        "name",
+        "replicas",
+        "autoscaling",
+        "host",
+        "hosts",
+        "expose",
+        "suspended",
+        "idle_ttl_seconds",
+    }
 )
 SOURCE_FIELDS = frozenset({"repo", *app.GIT_FIELDS})
 """Part of a build, and of a release only through the image that comes out."""

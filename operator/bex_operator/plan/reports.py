@@ -9,7 +9,7 @@ import pydantic
 
 from bex_operator.api import app, conditions, names, status
 from bex_operator.api import hosts as hosts_api
-from bex_operator.plan import causes, claims, facts, history, rollouts, workload
+from bex_operator.plan import causes, claims, facts, history, predeploy, rollouts, workload
 
 Fact = conditions.Fact
 
@@ -20,8 +20,8 @@ class Refusal:
 
     reason: str
     message: str
-    building: bool = False
-    """Nothing is wrong: the App's first image is being made."""
+    phase: status.Phase = "Failed"
+    """While nothing serves; another one than Failed if nothing is wrong yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +50,34 @@ def refused(
     """Report an App that cannot be acted on; what serves goes on serving."""
     before = recorded(observed.manifest)
     serving = any(pod.ready for pod in observed.pods)
-    idle: status.Phase = "Building" if refusal.building else "Failed"
-    next_ = refusal.message if refusal.building else "nothing is done until this is mended"
+    wrong = refusal.phase == "Failed"
+    next_ = "nothing is done until this is mended" if wrong else refusal.message
     found = [
         Fact(conditions.READY, False, refusal.reason, refusal.message),
-        Fact(conditions.PROGRESSING, refusal.building, refusal.reason, next_),
+        Fact(
+            conditions.PROGRESSING,
+            refusal.phase in {"Building", "Deploying"},
+            refusal.reason,
+            next_,
+        ),
     ]
+    was = before.conditions if before else ()
+    told = {each.type for each in found}
     kept = before.model_dump(exclude={"conditions", "phase"}) if before else {}
     return status.AppStatus(
         **kept
         | {
             "observed_generation": observed.generation,
-            "phase": "Running" if serving else idle,
+            "phase": "Running" if serving else refusal.phase,
+            **_of_newest(observed, before),
             "replicas": len(observed.pods),
             "selector": _selector(observed),
-            "conditions": conditions.merge(
-                before.conditions if before else (),
-                found,
-                generation=observed.generation,
-                now=conditions.time_text(now),
+            "conditions": (
+                *conditions.merge(
+                    was, found, generation=observed.generation, now=conditions.time_text(now)
+                ),
+                # What was found before of everything else: its generation says that it is old.
+                *(each for each in was if each.type not in told),
             ),
         }
     )
@@ -101,7 +110,10 @@ def report(
         observed_generation=observed.generation,
         active_revision=rollout.revision if active else was.active_revision,
         release=observed.standing.newest or release,
-        history=history.outcomes(was.history, _outcome(observed, rollout, release, was)),
+        pre_deploy=observed.standing.pre_deploy or was.pre_deploy,
+        history=history.outcomes(
+            was.history, _outcome(observed, rollout, release, was), _unprepared(observed.standing)
+        ),
         image=wanted.image if active else was.image,
         url=urls[0],
         urls=urls,
@@ -125,6 +137,24 @@ def recheck_seconds(observed: rollouts.Observed, *, now: datetime.datetime) -> f
         if pod.running_since is not None and not pod.ready
     ]
     return min((wait + 0.5 for wait in waits if wait > 0), default=None)
+
+
+def _of_newest(observed: rollouts.Observed, before: status.AppStatus | None) -> dict[str, Any]:
+    """Tell of a newest release that does not run, as far as anything is known of it."""
+    standing = observed.standing
+    past = history.outcomes(before.history if before else (), _unprepared(standing))
+    found = {"release": standing.newest, "pre_deploy": standing.pre_deploy, "history": past}
+    return {field: value for field, value in found.items() if value}
+
+
+def _unprepared(standing: rollouts.Standing) -> status.Outcome | None:
+    """Tell of a release that is given up because its pre-deploy command failed."""
+    ran = standing.pre_deploy
+    if ran is None or ran.state != "Failed":
+        return None
+    return status.Outcome(
+        number=ran.number, served=False, reason=predeploy.FAILED_REASON, message=ran.message
+    )
 
 
 def _outcome(

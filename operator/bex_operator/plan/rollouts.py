@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app, status
-from bex_operator.plan import causes, releases, workload
+from bex_operator.plan import causes, containers, releases, workload
 from bex_operator.plan import pods as pods_plan
 
 
@@ -22,6 +22,8 @@ class Standing:
     """It does not run because its image is being made."""
     note: str | None = None
     """What is to be known of the newest release."""
+    pre_deploy: status.PreDeploy | None = None
+    """The command that runs before the newest release serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +135,5 @@ def _is_late(deployment: Mapping[str, Any] | None) -> bool:
 
 def late_message(rollout: Rollout) -> str:
     """Say that the release missed its deadline."""
-    minutes = workload.ROLLOUT_SECONDS // 60
+    minutes = containers.ROLLOUT_SECONDS // 60
     return f"{rollout.revision} did not become ready within {minutes} minutes"

@@ -14,7 +14,7 @@ from bex_operator.api import conditions, names, status
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("Ingress",),
-    ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"),
+    ("Deployment", "Job", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"),
     ("ControllerRevision",),
 )
 STALL_SECONDS = 900.0

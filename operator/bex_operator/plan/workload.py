@@ -5,24 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app, names, status
-from bex_operator.plan import differences, releases, tiers
+from bex_operator.plan import containers, differences, releases
 
 Manifest = dict[str, Any]
 
-ROLLOUT_SECONDS = 900
-"""How long a new release may take to start before the old one stays."""
-DRAIN_SECONDS = 10
-"""A pod goes on answering so long after it was told to end: routers learn of it a moment later."""
-PROBE_SECONDS = 10
-PROBE_TIMEOUT_SECONDS = 5
-LIVENESS_FAILURES = 6
-READINESS_SECONDS = 2
-"""A kubelet that has just started lets each probe wait for a random part of its period: with ten
-seconds the pods of a new machine, or of one that comes back, serve up to ten seconds late."""
-READINESS_FAILURES = 15
 OLD_REPLICA_SETS = 3
-
-RESERVED_ENV = frozenset({"PORT", "BEX_REVISION"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +92,14 @@ def render(
 
 
 def _deployment(wanted: app.App, owner: Owner, release: status.Release) -> Manifest:
-    child = _child("apps/v1", "Deployment", owner)
-    child["metadata"]["annotations"] = {names.RELEASE_ANNOTATION: release.digest}
+    made = child("apps/v1", "Deployment", owner)
+    made["metadata"]["annotations"] = {names.RELEASE_ANNOTATION: release.digest}
     if is_autoscaled(wanted):
-        child["metadata"]["annotations"][names.SCALED_BY_ANNOTATION] = "autoscaler"
-    child["spec"] = {
+        made["metadata"]["annotations"][names.SCALED_BY_ANNOTATION] = "autoscaler"
+    made["spec"] = {
         **({} if is_autoscaled(wanted) else {"replicas": replicas_of(wanted)}),
         "revisionHistoryLimit": OLD_REPLICA_SETS,
-        "progressDeadlineSeconds": ROLLOUT_SECONDS,
+        "progressDeadlineSeconds": containers.ROLLOUT_SECONDS,
         "strategy": {
             "type": "RollingUpdate",
             "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
@@ -121,7 +108,7 @@ def _deployment(wanted: app.App, owner: Owner, release: status.Release) -> Manif
         "selector": {"matchLabels": _selector(owner)},
         "template": _template(wanted, owner, release),
     }
-    return child
+    return made
 
 
 def _template(wanted: app.App, owner: Owner, release: status.Release) -> Manifest:
@@ -132,80 +119,7 @@ def _template(wanted: app.App, owner: Owner, release: status.Release) -> Manifes
     }
     return {
         "metadata": {"labels": labels},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": DRAIN_SECONDS + wanted.max_shutdown_delay_seconds,
-            "securityContext": {
-                "seccompProfile": {"type": "RuntimeDefault"},
-                # Without capabilities a port below 1024 needs this; many images use 80.
-                "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
-            },
-            "containers": [_container(wanted, revision)],
-        },
-    }
-
-
-def _container(wanted: app.App, revision: str) -> Manifest:
-    assert wanted.image is not None  # noqa: S101 - builds resolve to an image before this
-    container: Manifest = {
-        "name": names.CONTAINER,
-        "image": wanted.image,
-        # A tag may have moved since it was pulled; a digest cannot.
-        "imagePullPolicy": "IfNotPresent" if "@sha256:" in wanted.image else "Always",
-        "ports": [{"name": names.PORT_NAME, "containerPort": wanted.port, "protocol": "TCP"}],
-        "env": _env(wanted, revision),
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-        # The last lines of a crash reach the App's status without access to logs.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        **_probes(wanted),
-    }
-    if wanted.command is not None:
-        container["command"] = list(wanted.command)
-    if wanted.args:
-        container["args"] = list(wanted.args)
-    if wanted.env_from_secret is not None:
-        container["envFrom"] = [{"secretRef": {"name": wanted.env_from_secret}}]
-    if resources := tiers.resources(wanted):
-        container["resources"] = resources
-    return container
-
-
-def _env(wanted: app.App, revision: str) -> list[Manifest]:
-    given = [_variable(each) for each in wanted.env if each.name not in RESERVED_ENV]
-    return [
-        *given,
-        {"name": "PORT", "value": str(wanted.port)},
-        {"name": "BEX_REVISION", "value": revision},
-    ]
-
-
-def _variable(variable: app.EnvVar) -> Manifest:
-    if variable.value_from is not None:
-        reference = variable.value_from.secret_key_ref
-        source = {"secretKeyRef": {"name": reference.name, "key": reference.key}}
-        return {"name": variable.name, "valueFrom": source}
-    # The API server drops an empty value; sending it would look like drift for ever.
-    return {"name": variable.name, **({"value": variable.value} if variable.value else {})}
-
-
-def _probes(wanted: app.App) -> dict[str, Manifest]:
-    handler: Manifest = {"tcpSocket": {"port": names.PORT_NAME}}
-    if wanted.health_check_path is not None:
-        path = {"path": wanted.health_check_path, "port": names.PORT_NAME, "scheme": "HTTP"}
-        handler = {"httpGet": path}
-    probe = {**handler, "timeoutSeconds": PROBE_TIMEOUT_SECONDS, "successThreshold": 1}
-    regular = probe | {"periodSeconds": PROBE_SECONDS}
-    return {
-        # Asked every second, so that an App that starts in half a second serves in one, not ten.
-        "startupProbe": probe | {"periodSeconds": 1, "failureThreshold": ROLLOUT_SECONDS},
-        "readinessProbe": probe
-        | {"periodSeconds": READINESS_SECONDS, "failureThreshold": READINESS_FAILURES},
-        "livenessProbe": regular | {"failureThreshold": LIVENESS_FAILURES},
+        "spec": containers.serving(wanted, revision),
     }
 
 
@@ -216,31 +130,31 @@ def _service(wanted: app.App, owner: Owner) -> Manifest:
         "targetPort": names.PORT_NAME,
         "protocol": "TCP",
     }
-    child = _child("v1", "Service", owner)
-    child["spec"] = {"type": "ClusterIP", "selector": _selector(owner), "ports": [port]}
-    return child
+    made = child("v1", "Service", owner)
+    made["spec"] = {"type": "ClusterIP", "selector": _selector(owner), "ports": [port]}
+    return made
 
 
 def _ingress(owner: Owner, hosts: Sequence[str]) -> Manifest:
     backend = {"service": {"name": owner.name, "port": {"name": names.PORT_NAME}}}
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
-    child = _child("networking.k8s.io/v1", "Ingress", owner)
-    child["spec"] = {
+    made = child("networking.k8s.io/v1", "Ingress", owner)
+    made["spec"] = {
         "ingressClassName": names.INGRESS_CLASS,
         "rules": [{"host": host, "http": {"paths": [path]}} for host in hosts],
     }
-    return child
+    return made
 
 
 def _budget(owner: Owner) -> Manifest:
-    child = _child("policy/v1", "PodDisruptionBudget", owner)
-    child["spec"] = {
+    made = child("policy/v1", "PodDisruptionBudget", owner)
+    made["spec"] = {
         "maxUnavailable": 1,
         "selector": {"matchLabels": _selector(owner)},
         # A pod that never became ready must not hold up the drain of a machine.
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     }
-    return child
+    return made
 
 
 def _most_replicas(wanted: app.App) -> int:
@@ -252,21 +166,22 @@ def _most_replicas(wanted: app.App) -> int:
 def _autoscaler(owner: Owner, wanted: app.App) -> Manifest:
     assert wanted.autoscaling is not None  # noqa: S101 - what is_autoscaled tells
     target = {"type": "Utilization", "averageUtilization": wanted.autoscaling.target_cpu_percent}
-    child = _child("autoscaling/v2", "HorizontalPodAutoscaler", owner)
-    child["spec"] = {
+    made = child("autoscaling/v2", "HorizontalPodAutoscaler", owner)
+    made["spec"] = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.name},
         "minReplicas": wanted.autoscaling.min_replicas,
         "maxReplicas": wanted.autoscaling.max_replicas,
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
     }
-    return child
+    return made
 
 
 def _selector(owner: Owner) -> dict[str, str]:
     return {names.APP_LABEL: owner.name}
 
 
-def _child(api_version: str, kind: str, owner: Owner) -> Manifest:
+def child(api_version: str, kind: str, owner: Owner) -> Manifest:
+    """Render what every object made for an App has in common."""
     return {
         "apiVersion": api_version,
         "kind": kind,

@@ -69,3 +69,21 @@ def test_digest_does_not_depend_on_order_of_keys() -> None:
     """Equal content, equal digest."""
     assert differences.digest({"a": 1, "b": 2}) == differences.digest({"b": 2, "a": 1})
     assert differences.digest({"a": 1}) != differences.digest({"a": 2})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "patch"),
+    [
+        ({}, {}, {}),
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": 1}, {"a": 2, "b": []}, {"a": 2, "b": []}),
+        ({"a": 1}, {}, {"a": None}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": None}}),
+        ({"a": {"b": 1}}, {"a": {"b": 1}}, {}),
+        ({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": [{"b": 1, "c": 2}]}, {"a": [{"b": 1}]}, {"a": [{"b": 1}]}),
+    ],
+)
+def test_merge_patch_tells_what_goes_too(old: Any, new: Any, patch: Any) -> None:
+    """A field that is left out would stay: a merge patch has to name it."""
+    assert differences.merge(old, new) == patch
