@@ -53,9 +53,12 @@ async def read(cluster: kube.Client, name: str) -> dict[str, Any]:
 async def pods(cluster: kube.Client, name: str) -> list[dict[str, Any]]:
     """Read the app's pods, oldest first."""
     found = await cluster.list(kinds.POD, api.NAMESPACE, labels=f"{names.APP_LABEL}={name}")
-    return sorted(
-        found.items, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"])
-    )
+    return sorted(found.items, key=pod_age)
+
+
+def pod_age(pod: Mapping[str, Any]) -> tuple[str, str]:
+    """Sort pods by this: the oldest come first, always in the same order."""
+    return str(pod["metadata"]["creationTimestamp"]), str(pod["metadata"]["name"])
 
 
 def ready_condition(app: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -107,20 +107,19 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of an app's pods, or of one of the stack's own processes."""
-    if component is not None and name is None:
-        from bex_stack import log_files
+    from bex_stack import app_logs, log_files
 
-        folder = choice.read_settings().instance.log_dir
-        for line in log_files.read(folder, component, lines=lines, follow=follow):
-            sys.stdout.write(line)
-    elif name is not None and component is None:
-        from bex_stack import app_logs
-
-        wish = app_logs.Wish(lines=lines, follow=follow, previous=previous)
-        show = app_logs.show(choice.read_settings(), name, wish, _write_line)
-        app_access.run(show)
-    else:
+    if (name is None) == (component is None):
         raise errors.StackError("logs of what? Name an APP, or a process with --component")
+    target = choice.read_settings()
+    wish = app_logs.Wish(lines=lines, follow=follow, previous=previous)
+    if name is not None:
+        app_access.run(app_logs.show(target, name, wish, _write_line))
+    elif component == "operator" and target.embedded.has_operator_pod:
+        app_access.run(app_logs.show_operator(target, wish, _write_line))
+    elif component is not None:
+        for line in log_files.read(target.instance.log_dir, component, lines=lines, follow=follow):
+            sys.stdout.write(line)
 
 
 def execute(

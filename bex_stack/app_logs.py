@@ -1,11 +1,11 @@
-"""The log of an app: the lines of all its pods as one stream, each with its pod's name."""
+"""The log of an app, or of the operator: the lines of all its pods as one stream, each with its
+pod's name."""
 
 import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rich import text
 
@@ -15,6 +15,7 @@ from bex_operator.kube import client as kube
 from bex_operator.kube import errors as kube_errors
 from bex_operator.kube import kinds
 from bex_stack import app_access, errors, targets
+from components.manifests import operator_pod
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
 LOOK_SECONDS = 2.0
@@ -45,6 +46,20 @@ class Wish:
     """Of each container, the one before its last restart."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Whose log it is: one container of the pods with these labels."""
+
+    namespace: str
+    labels: str
+    container: str
+
+
+OPERATOR = Source(
+    api.SYSTEM_NAMESPACE, f"app.kubernetes.io/name={operator_pod.NAME}", operator_pod.CONTAINER
+)
+
+
 async def show(target: targets.Target, name: str, wish: Wish, write: Write) -> None:
     """Write the lines of all pods in order of time.
 
@@ -53,19 +68,35 @@ async def show(target: targets.Target, name: str, wish: Wish, write: Write) -> N
     """
     async with app_access.client(target) as cluster:
         await app_access.read(cluster, name)
-        found = await app_access.pods(cluster, name)
-        if not found and not wish.follow:
+        source = Source(api.NAMESPACE, f"{names.APP_LABEL}={name}", names.CONTAINER)
+        if not await _show(cluster, source, wish, write):
             raise errors.StackError(f"App {name} has no pods; `bex why {name}` says why")
-        paint = Painter()
-        kept: list[Line] = []
-        for pod in found:
-            kept += await _last(cluster, _name(pod), wish)
-        for line in sorted(kept):
-            write(paint(line))
-        if not wish.follow:
-            return
+
+
+async def show_operator(target: targets.Target, wish: Wish, write: Write) -> None:
+    """Write the lines of the operator's pods in order of time.
+
+    Raises:
+        errors.StackError: there are none.
+    """
+    async with app_access.client(target) as cluster:
+        if not await _show(cluster, OPERATOR, wish, write):
+            raise errors.StackError("the operator has no pods; `bex up` brings them back")
+
+
+async def _show(cluster: kube.Client, source: Source, wish: Wish, write: Write) -> bool:
+    """Write what is asked for; False if there is no pod and nobody waits for one."""
+    found = await _pods(cluster, source)
+    paint = Painter()
+    kept: list[Line] = []
+    for pod in found:
+        kept += await _last(cluster, source, pod, wish)
+    for line in sorted(kept):
+        write(paint(line))
+    if wish.follow:
         seen = {line.pod: line.time for line in sorted(kept)}
-        await _follow(cluster, name, seen, lambda line: write(paint(line)))
+        await _follow(cluster, source, seen, lambda line: write(paint(line)))
+    return bool(found)
 
 
 class Painter:
@@ -88,52 +119,58 @@ def parse(pod: str, raw: str) -> Line:
     return Line(time, pod, content)
 
 
-async def _last(cluster: kube.Client, pod: str, wish: Wish) -> list[Line]:
+async def _last(cluster: kube.Client, source: Source, pod: str, wish: Wish) -> list[Line]:
     """The last lines of a pod's log; none while its container has not been made."""
-    params = {"container": names.CONTAINER, "timestamps": "true", "tailLines": str(wish.lines)}
+    params = {"container": source.container, "timestamps": "true", "tailLines": str(wish.lines)}
     if wish.previous:
         params["previous"] = "true"
     try:
-        answer = await cluster.request("GET", _path(pod), params=params)
+        answer = await cluster.request("GET", _path(source, pod), params=params)
     except (kube_errors.BadRequest, kube_errors.NotFound):
         return []
     return [parse(pod, raw) for raw in str(answer).splitlines()]
 
 
 async def _follow(
-    cluster: kube.Client, name: str, seen: dict[str, str], write: Callable[[Line], None]
+    cluster: kube.Client, source: Source, seen: dict[str, str], write: Callable[[Line], None]
 ) -> None:
-    """Write new lines of the app's pods, also of those that come later, until cancelled.
+    """Write new lines of the pods, also of those that come later, until cancelled.
 
     *seen* holds the time of each pod's last line that was shown.
     """
     readers: dict[str, asyncio.Task[None]] = {}
     async with asyncio.TaskGroup() as group:
         while True:
-            for pod in map(_name, await app_access.pods(cluster, name)):
+            for pod in await _pods(cluster, source):
                 if pod not in readers or readers[pod].done():
-                    readers[pod] = group.create_task(_read_on(cluster, pod, seen, write))
+                    readers[pod] = group.create_task(_read_on(cluster, source, pod, seen, write))
             await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _read_on(
-    cluster: kube.Client, pod: str, seen: dict[str, str], write: Callable[[Line], None]
+    cluster: kube.Client,
+    source: Source,
+    pod: str,
+    seen: dict[str, str],
+    write: Callable[[Line], None],
 ) -> None:
     """Write a pod's new lines until its log ends or falls silent; then it is to be called again."""
-    params = {"container": names.CONTAINER, "timestamps": "true", "follow": "true"}
+    params = {"container": source.container, "timestamps": "true", "follow": "true"}
     if pod in seen:
         params["sinceTime"] = seen[pod]
     with contextlib.suppress(kube_errors.KubeError):  # no container yet, gone, or silent
-        async for raw in cluster.lines(_path(pod), params=params):
+        async for raw in cluster.lines(_path(source, pod), params=params):
             line = parse(pod, raw.decode(errors="replace"))
             if line.time > seen.get(pod, ""):  # `sinceTime` counts in whole seconds
                 seen[pod] = line.time
                 write(line)
 
 
-def _name(pod: dict[str, Any]) -> str:
-    return str(pod["metadata"]["name"])
+async def _pods(cluster: kube.Client, source: Source) -> list[str]:
+    """Name the pods, oldest first."""
+    found = await cluster.list(kinds.POD, source.namespace, labels=source.labels)
+    return [str(pod["metadata"]["name"]) for pod in sorted(found.items, key=app_access.pod_age)]
 
 
-def _path(pod: str) -> str:
-    return kinds.POD.path(api.NAMESPACE, pod, "log")
+def _path(source: Source, pod: str) -> str:
+    return kinds.POD.path(source.namespace, pod, "log")

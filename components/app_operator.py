@@ -1,4 +1,4 @@
-"""What the operator needs in the app cluster: namespaces, the App kind, its rights."""
+"""The operator in the app cluster: namespaces, the App kind, its rights, and its pods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,36 +7,46 @@ import pulumi
 
 from components import objects
 from components.manifests import operator as manifests
+from components.manifests import operator_pod
 
 
 @dataclass(frozen=True, slots=True)
 class AppOperatorArgs:
     """What the operator's objects depend on."""
 
-    operator_user: str
-    """Name the operator presents to the API server."""
-    edge_user: str
+    pod: operator_pod.Pod | None = None
+    """None where the operator runs outside the cluster."""
+    users: tuple[str, ...] = ()
+    """Who else has the operator's rights: one that runs from source."""
+    edge_user: str | None = None
     """Name the edge's feeder presents to the API server; it only reads."""
 
 
 class AppOperator(pulumi.ComponentResource):
-    """Namespaces, the App definition and the operator's and the edge's rights."""
+    """Namespaces, the App definition, the operator's and the edge's rights, the operator's pods."""
 
     objects: Sequence[pulumi.CustomResource]
-    """Everything registered, for whatever must come after it."""
+    """What Apps and rights are made of, for whatever must come after it."""
+    pods: Sequence[pulumi.CustomResource]
+    """The operator itself; empty where it runs outside the cluster."""
 
     def __init__(
         self, name: str, args: AppOperatorArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("bex:components:AppOperator", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
         self.objects = [
-            objects.register(
-                f"{name}-{manifest['kind'].lower()}-{manifest['metadata']['name']}",
-                manifest,
-                pulumi.ResourceOptions(parent=self),
-            )
-            for manifest in manifests.render(
-                operator_user=args.operator_user, edge_user=args.edge_user
-            )
+            _register(name, manifest, child)
+            for manifest in manifests.render(users=args.users, edge_user=args.edge_user)
         ]
+        after = pulumi.ResourceOptions(parent=self, depends_on=list(self.objects))
+        rendered = [] if args.pod is None else operator_pod.render(args.pod)
+        self.pods = [_register(name, manifest, after) for manifest in rendered]
         self.register_outputs({})
+
+
+def _register(
+    name: str, manifest: manifests.Manifest, opts: pulumi.ResourceOptions
+) -> pulumi.CustomResource:
+    kind = manifest["kind"].lower()
+    return objects.register(f"{name}-{kind}-{manifest['metadata']['name']}", manifest, opts)

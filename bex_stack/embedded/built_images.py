@@ -71,6 +71,20 @@ class PauseImageProvider(_ImageProvider):
         return {**props, "digest": images.push(archive, reference, toolchain=tools)}
 
 
+class OperatorImageProvider(_ImageProvider):
+    """Packs the operator's modules on top of Python and the wheels they need."""
+
+    def _push(self, props: dict[str, Any]) -> dict[str, Any]:
+        from bex_stack.embedded import images, operator_image, registry, toolchain
+
+        reference = f"{props['registry']}/{props['repository']}:{props['tag']}"
+        digest = images.push(
+            operator_image.ensure(), reference, toolchain=toolchain.ensure(["crane"])
+        )
+        known_as = f"{registry.KNOWN_AS}/{props['repository']}@{digest}"
+        return {**props, "digest": digest, "reference": known_as}
+
+
 class GoImage(dynamic.Resource):
     """An image of the Go program in *source*, pushed as `<registry>/<repository>:<tag>`."""
 
@@ -121,3 +135,30 @@ class PauseImage(dynamic.Resource):
             "digest": None,
         }
         super().__init__(PauseImageProvider(), name, props, opts)
+
+
+class OperatorImage(dynamic.Resource):
+    """The operator's image, pushed as `<registry>/bex/operator:current`."""
+
+    digest: pulumi.Output[str]
+    reference: pulumi.Output[str]
+    """How machines call it: by its digest."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        registry: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        from bex_stack.embedded import operator_image
+
+        props = {
+            "source_digest": operator_image.content_digest(),
+            "repository": operator_image.REPOSITORY,
+            "tag": "current",
+            "registry": registry,
+            "digest": None,
+            "reference": None,
+        }
+        super().__init__(OperatorImageProvider(), name, props, opts)

@@ -1,15 +1,12 @@
 """The platform's processes beside the cluster: operator, edge and the edge's feeder."""
 
-import functools
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import bex_operator
 from bex_stack.embedded import instance as instances
-from bex_stack.embedded import machine_config, registry, toolchain
+from bex_stack.embedded import machine_config, operator_image, registry, toolchain
 
 OPERATOR_USER = "bex-operator"
 EDGE_USER = "bex-edge"
@@ -32,9 +29,10 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def processes(instance: instances.Instance) -> tuple[Command, ...]:
-    """Say how this instance's platform processes are started."""
-    return (operator(instance), edge(instance), feeder(instance))
+def processes(instance: instances.Instance, *, has_operator: bool) -> tuple[Command, ...]:
+    """Say how this instance's platform processes are started; *has_operator*: from source."""
+    beside = (edge(instance), feeder(instance))
+    return (operator(instance), *beside) if has_operator else beside
 
 
 def operator(instance: instances.Instance) -> Command:
@@ -44,11 +42,9 @@ def operator(instance: instances.Instance) -> Command:
         "kubeconfig": instance.kubeconfig_of(OPERATOR_USER),
         "health-address": address,
         "health-port": port,
-        "public-url": f"http://{{host}}:{instance.edge_http_port}",
-        "base-domain": BASE_DOMAIN,
         # One operator per instance: a name of its own lets it lead again at once after a crash.
         "identity": instance.name,
-        "registries": _registries(instance),
+        **operator_options(instance, registry.endpoint(instance)),
     }
     return Command(
         "operator",
@@ -59,12 +55,19 @@ def operator(instance: instances.Instance) -> Command:
     )
 
 
-def _registries(instance: instances.Instance) -> str:
-    """Look images up where the machines get them: in our registry first, then in the real one."""
-    ours = f"http://{registry.endpoint(instance)}"
+def operator_options(instance: instances.Instance, our_registry: str) -> dict[str, str]:
+    """Options of the operator wherever it runs; it reaches our registry at HOST:PORT.
+
+    Images are looked up where machines get them: in our registry first, then in the real one.
+    """
+    ours = f"http://{our_registry}"
     places = {registry.KNOWN_AS: ours}
     places |= {name: f"{ours},{real}" for name, real in machine_config.MIRRORED.items()}
-    return " ".join(f"{name}={urls}" for name, urls in places.items())
+    return {
+        "public-url": f"http://{{host}}:{instance.edge_http_port}",
+        "base-domain": BASE_DOMAIN,
+        "registries": " ".join(f"{name}={urls}" for name, urls in places.items()),
+    }
 
 
 def edge(instance: instances.Instance) -> Command:
@@ -102,20 +105,13 @@ def _admin_socket(instance: instances.Instance) -> Path:
     return instance.run_dir / "caddy.sock"
 
 
-@functools.cache
 def _source() -> Mapping[str, str]:
     """Stands for the modules a process is started from: when they change, it is started anew.
 
     An operator that is older than the CRD refuses Apps for fields it does not know. Caddy needs no
     restart: its launcher only renders the configuration.
     """
-    folder = Path(bex_operator.__file__).parent
-    digest = hashlib.sha256()
-    for module in sorted(folder.rglob("*.py")):
-        content = module.read_bytes()
-        digest.update(f"{module.relative_to(folder)}\0{len(content)}\0".encode())
-        digest.update(content)
-    return {"BEX_SOURCE": digest.hexdigest()[:16]}
+    return {"BEX_SOURCE": operator_image.source_digest()[:16]}
 
 
 def _bex_operator(entry: str, options: Mapping[str, object]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from bex_operator import api
 from bex_stack.embedded import built_images, commands, providers
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import registry as registries
+from components.manifests import operator_pod as pods
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -23,6 +24,20 @@ def url(instance: instances.Instance, app: api.App) -> str:
     return f"http://{app.name}.{api.NAMESPACE}.svc:{app.port}"
 
 
+def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod | None:
+    """Describe the operator's pods on this host's machines; None if it runs beside them."""
+    if registry.operator is None:
+        return None
+    return pods.Pod(
+        image=registry.operator.reference,
+        # Of one machine the second pod would be no help, and it would cost memory.
+        replicas=min(2, 1 + args.workers),
+        options=commands.operator_options(
+            args.instance, registries.machine_endpoint(args.instance)
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedArgs:
     """One embedded cluster on this host."""
@@ -30,6 +45,8 @@ class EmbeddedArgs:
     instance: instances.Instance
     workers: int
     """Worker machines, 0 or more; the control-plane machine comes on top."""
+    has_operator_pod: bool = True
+    """Whether the operator runs in the cluster; if not, it runs beside it from source."""
 
 
 class EmbeddedCluster(pulumi.ComponentResource):
@@ -75,6 +92,9 @@ class EmbeddedRegistry(pulumi.ComponentResource):
     endpoint: str
     """HOST:PORT on this host."""
     images: Sequence[pulumi.Resource]
+    """What Apps and machines need."""
+    operator: built_images.OperatorImage | None
+    """The operator's image, if it runs in the cluster."""
 
     def __init__(
         self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
@@ -96,11 +116,21 @@ class EmbeddedRegistry(pulumi.ComponentResource):
                 opts=child,
             ),
         ]
+        self.operator = (
+            # After pause: whatever waits for this image starts pods with it.
+            built_images.OperatorImage(
+                f"{name}-operator",
+                registry=self.endpoint,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[registry, *self.images]),
+            )
+            if args.has_operator_pod
+            else None
+        )
         self.register_outputs({"endpoint": self.endpoint})
 
 
 class EmbeddedProcesses(pulumi.ComponentResource):
-    """Operator, edge and its feeder, kept by the supervisor beside the cluster."""
+    """Edge, its feeder and an operator from source, kept by the supervisor beside the cluster."""
 
     started: Sequence[pulumi.Resource]
 
@@ -119,6 +149,6 @@ class EmbeddedProcesses(pulumi.ComponentResource):
                 ready=dict(process.ready),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            for process in commands.processes(args.instance)
+            for process in commands.processes(args.instance, has_operator=not args.has_operator_pod)
         ]
         self.register_outputs({})

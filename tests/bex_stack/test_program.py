@@ -64,22 +64,46 @@ def test_app_object_holds_what_its_module_says(steps: list[dict[str, Any]]) -> N
     assert inputs["spec"]["replicas"] == 2
 
 
-def test_apps_come_after_machines_images_and_operator(steps: list[dict[str, Any]]) -> None:
-    """An App depends on all that it needs to become Ready."""
+def test_apps_come_after_machines_images_and_edge(steps: list[dict[str, Any]]) -> None:
+    """An App depends on all that it needs to become Ready but the operator, which looks for it."""
     order = [step["urn"].rsplit("::", 1)[-1] for step in steps]
 
-    before = {"worker-1", "registry-hello-go", "registry-pause", "platform-operator"}
+    before = {"worker-1", "registry-hello-go", "registry-pause", "platform-edge"}
     assert all(order.index(name) < order.index("hello") for name in before)
 
 
-@pytest.mark.parametrize("process", ["platform-operator", "platform-edge"])
-def test_processes_run_from_source_change_with_it(
-    steps: list[dict[str, Any]], process: str
-) -> None:
-    """The digest of the modules is an input: an up after an edit starts them anew."""
-    inputs = state_of(steps, process)["inputs"]
+def test_what_runs_the_projects_modules_changes_with_them(steps: list[dict[str, Any]]) -> None:
+    """Their digest is an input: an up after an edit makes the image and starts the feeder anew."""
+    image = state_of(steps, "registry-operator")["inputs"]
+    feeder = state_of(steps, "platform-edge")["inputs"]
 
+    assert len(image["source_digest"]) == 16
+    assert len(feeder["env"]["BEX_SOURCE"]) == 16
+
+
+def test_operator_runs_in_the_cluster(steps: list[dict[str, Any]]) -> None:
+    """Two replicas on a stack of two machines, from the image that this run makes."""
+    deployment = state_of(steps, "operator-deployment-bex-controller-manager")
+
+    assert deployment["inputs"]["spec"]["replicas"] == 2
+    assert any(urn.endswith("::registry-operator") for urn in deployment["dependencies"])
+    assert not any(step["urn"].endswith("::platform-operator") for step in steps)
+
+
+@pytest.mark.parametrize(
+    "setting", [("bex:operator", "source"), ("bex:machines", "simulated")], ids=["asked", "no-pods"]
+)
+def test_operator_runs_from_source_where_it_is_asked_for_or_nothing_else_works(
+    tmp_path_factory: pytest.TempPathFactory, setting: tuple[str, str]
+) -> None:
+    """Then it is a process beside the cluster, started anew when its modules change."""
+    made = stacks.make(tmp_path_factory.mktemp("program"), number=8)
+    made.set_config(*setting)
+    steps: list[dict[str, Any]] = json.loads(made.bex("preview", "--json").stdout)["steps"]
+
+    inputs = state_of(steps, "platform-operator")["inputs"]
     assert len(inputs["env"]["BEX_SOURCE"]) == 16
+    assert not any(step["urn"].endswith("bex-controller-manager") for step in steps)
 
 
 def test_everything_in_the_cluster_goes_with_it(steps: list[dict[str, Any]]) -> None:

@@ -20,6 +20,8 @@ def test_order_is_that_of_need() -> None:
         ("Namespace", "bex-system"),
         ("Namespace", "bex-apps"),
         ("CustomResourceDefinition", "apps.app.bex.co"),
+        ("MutatingAdmissionPolicy", "finalizer.app.bex.co"),
+        ("MutatingAdmissionPolicyBinding", "finalizer.app.bex.co"),
         ("ServiceAccount", "bex-controller-manager"),
         ("ClusterRole", "bex-operator"),
         ("ClusterRoleBinding", "bex-operator"),
