@@ -103,7 +103,7 @@ def test_operator_runs_from_source_where_it_is_asked_for_or_nothing_else_works(
 
     inputs = state_of(steps, "platform-operator")["inputs"]
     assert len(inputs["env"]["BEX_SOURCE"]) == 16
-    assert not any(step["urn"].endswith("bex-controller-manager") for step in steps)
+    assert not any(step["urn"].endswith("deployment-bex-controller-manager") for step in steps)
 
 
 def test_everything_in_the_cluster_goes_with_it(steps: list[dict[str, Any]]) -> None:

@@ -65,7 +65,7 @@ def test_secrets_are_read_by_name_and_only_where_apps_live() -> None:
     bound = [
         (each["kind"], each["metadata"].get("namespace"))
         for each in rendered()
-        if each["kind"].endswith("Binding") and each["roleRef"]["name"] in reaching
+        if "roleRef" in each and each["roleRef"]["name"] in reaching
     ]
 
     assert reaching == {"bex-operator-secrets": ["get"]}
@@ -74,7 +74,7 @@ def test_secrets_are_read_by_name_and_only_where_apps_live() -> None:
 
 def test_rights_go_to_the_pods_and_to_the_users_given() -> None:
     """Each binding names one role, the service account of the pods, and who else was named."""
-    bindings = [each for each in rendered() if each["kind"].endswith("Binding")]
+    bindings = [each for each in rendered() if "roleRef" in each]
 
     bound = {
         (each["kind"], each["roleRef"]["name"]): [
