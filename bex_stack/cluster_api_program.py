@@ -59,23 +59,18 @@ def lock_of(stack: models.CapdSettings | models.CaphSettings) -> pins.Lock:
         errors.BadSettings: naming every key without a value and every pin without a checksum.
     """
     lock = pins.lock()
-    chosen = stack.charts_left_out
     open_ends = [f"{key} is not set" for key in stack.unfinished]
-    open_ends += [
-        f"{name} has no checksum: run `bex pins lock` where the internet is"
-        for name in lock.missing(stack.provider)
-        if name not in chosen
-    ]
+    unlocked = [name for name in lock.missing(stack.provider) if name not in stack.charts_left_out]
+    if unlocked:
+        open_ends.append(
+            f"no checksum yet for {len(unlocked)} files and images from outside; run `bex pins "
+            f"lock` where the internet is: {', '.join(unlocked)}"
+        )
     if open_ends and not pulumi.runtime.is_dry_run():
         raise errors.BadSettings("\n".join(open_ends))
     if open_ends:
-        pulumi.log.warn("before an `up`:\n" + "\n".join(open_ends))
+        pulumi.log.warn("before an `up`: " + "; ".join(open_ends))
     return lock
-
-
-def project() -> Path:
-    """Return the folder of the program."""
-    return Path(pulumi.get_root_directory())
 
 
 def folder_of(stack: models.ClusterApiSettings) -> str:
