@@ -1,12 +1,22 @@
 """Readies this host for a stack: what it lacks is said first, all at once; programs are built."""
 
+import contextlib
 import subprocess
 import sys
+import threading
 
 from rich import console as consoles
 
 from bex_stack import errors, settings, targets
-from bex_stack.embedded import golang, host_facts, preflight, system_packages, toolchain
+from bex_stack.embedded import (
+    disk,
+    golang,
+    host_facts,
+    operator_image,
+    preflight,
+    system_packages,
+    toolchain,
+)
 
 TOOLCHAIN = "bex_stack.embedded.toolchain"
 
@@ -17,7 +27,10 @@ def prepare(target: targets.Target, console: consoles.Console, *, assume_yes: bo
     Raises:
         errors.HostUnfit: what is missing, each with the command that mends it; nothing was touched.
     """
-    _mend(_needs(target), console, assume_yes=assume_yes)
+    needs = _needs(target)
+    _mend(needs, console, assume_yes=assume_yes)
+    if needs.makes_operator_image:
+        _make_operator_image()
     toolchain.ensure(_programs(target))
 
 
@@ -33,7 +46,9 @@ def prepare_everything(console: consoles.Console, *, assume_yes: bool) -> None:
         builds=tuple(toolchain.missing(toolchain.BINARIES)),
     )
     _mend(needs, console, assume_yes=assume_yes)
+    image = _make_operator_image()
     toolchain.ensure(toolchain.BINARIES)
+    image.join()
 
 
 def ensure_own(target: targets.Target) -> None:
@@ -56,6 +71,21 @@ def _mend(needs: preflight.Needs, console: consoles.Console, *, assume_yes: bool
         problems = preflight.check(needs, host_facts.observe(needs))
     if problems:
         raise errors.HostUnfit("\n".join(str(problem) for problem in problems))
+
+
+def _make_operator_image() -> threading.Thread:
+    """Begin with the operator's image while programs are built: it waits for downloads.
+
+    What goes wrong is told by the step that needs the image.
+    """
+
+    def make() -> None:
+        with contextlib.suppress(golang.ToolchainError, disk.LockTimeout, OSError):
+            operator_image.ensure()
+
+    thread = threading.Thread(target=make, name="operator-image", daemon=True)
+    thread.start()
+    return thread
 
 
 def build_extras() -> None:
@@ -88,6 +118,7 @@ def _needs(target: targets.Target) -> preflight.Needs:
             preflight.Port(stack.edge_https_port, "bex:edgeHttpsPort"),
             preflight.Port(stack.registry_port, "bex:registryPort"),
         ),
+        makes_operator_image=stack.has_operator_pod and operator_image.is_missing(),
         instance=stack.instance,
         instance_dir=target.instance.dir,
         tries_kernel=not target.instance.dir.exists(),

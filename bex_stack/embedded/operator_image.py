@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+_STAGING = ".making-operator-"
 _FORMAT = "1"
 """Raised when the same content has to become another image."""
 _WAIT_SECONDS = 600.0
@@ -60,22 +61,34 @@ def content_digest() -> str:
     return _key(_wheels_key(), source_digest(), ENTRYPOINT, sorted(ENVIRONMENT.items()))
 
 
+def is_missing(*, cache: Path | None = None) -> bool:
+    """Say whether `ensure` would have to make it."""
+    return not _layout(cache).is_dir()
+
+
 def ensure(*, cache: Path | None = None, tell: Tell = lambda _: None) -> Path:
     """Return the OCI layout of the image; made, or taken from the cache.
 
     Raises: ToolchainError.
     """
-    folder = (golang.default_cache() if cache is None else cache) / "images"
-    layout = folder / f"operator-{content_digest()}"
+    layout = _layout(cache)
     if layout.is_dir():
         return layout
+    folder = layout.parent
     with disk.locked(folder / ".operator.lock", timeout_seconds=_WAIT_SECONDS):
+        for left in folder.glob(f"{_STAGING}*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         python = _keep(folder / f"python-{_python_key()}", _make_python, tell)
         root = python / "root"
         wheels = _keep(
             folder / f"wheels-{_wheels_key()}", functools.partial(_make_wheels, root), tell
         )
         return _keep(layout, functools.partial(_make_layout, python, wheels), tell)
+
+
+def _layout(cache: Path | None) -> Path:
+    folder = golang.default_cache() if cache is None else cache
+    return folder / "images" / f"operator-{content_digest()}"
 
 
 def _python_key() -> str:
@@ -93,7 +106,7 @@ def _key(*parts: object) -> str:
 def _keep(folder: Path, make: Callable[[Path, Tell], None], tell: Tell) -> Path:
     """Return *folder*, filled by *make* in one step unless it is there."""
     if not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as staging:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_STAGING) as staging:
             made = Path(staging) / "made"
             made.mkdir()
             make(made, tell)

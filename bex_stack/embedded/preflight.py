@@ -57,6 +57,8 @@ class Needs:
     """Ports held by this instance's own processes count as free."""
     instance_dir: Path | None = None
     """Where that instance lies; one of its name that runs from elsewhere is in the way."""
+    makes_operator_image: bool = False
+    """The operator is to run as a pod and its image is not in the cache."""
     tries_kernel: bool = True
     """Try namespaces and mounts; may be left out where an instance already runs."""
 
@@ -112,6 +114,7 @@ def check(needs: Needs, host: Host) -> list[Problem]:
         *check_name(needs, host.elsewhere),
         *_check_privilege(needs, host),
         *_check_tools(needs, host),
+        *_check_packages(needs, host),
         *_check_compiler(needs, host),
         *_check_space(needs, host),
         *_check_memory(host),
@@ -153,6 +156,15 @@ def _check_tools(needs: Needs, host: Host) -> Iterator[Problem]:
     for command, package in COMMAND_PACKAGES.items():
         if command not in host.commands:
             yield _package(command, "machines are made with it, and PATH has none", host, package)
+
+
+def _check_packages(needs: Needs, host: Host) -> Iterator[Problem]:
+    if needs.makes_operator_image and not host.has_apt:
+        yield Problem(
+            "apt-get",
+            "the operator's image is made of Debian's packages",
+            "run the operator from source instead: bex:operator: source",
+        )
 
 
 def _check_compiler(needs: Needs, host: Host) -> Iterator[Problem]:

@@ -11,7 +11,9 @@ from bex_stack.embedded import host_facts, preflight, system_packages
 
 CACHE, STATE = Path("/cache"), Path("/state")
 PORT = preflight.Port(8080, "bex:edgeHttpPort")
-NEEDS = preflight.Needs(CACHE, STATE, builds=("etcd", "runc"), ports=(PORT,), instance="bex")
+NEEDS = preflight.Needs(
+    CACHE, STATE, builds=("etcd", "runc"), ports=(PORT,), instance="bex", makes_operator_image=True
+)
 GOOD = preflight.Host(
     system="Linux",
     is_root=True,
@@ -39,6 +41,7 @@ def test_good_host_has_no_problem() -> None:
             "libseccomp headers",
             "apt-get install -y libseccomp-dev pkg-config",
         ),
+        ({"has_apt": False}, "apt-get", "bex:operator: source"),
         ({"has_certificates": False}, "certificates", "apt-get install -y ca-certificates"),
         ({"memory_bytes": preflight.GIB}, "memory", "more memory"),
         ({"kernel_errors": {"overlayfs": "no such device"}}, "kernel: overlayfs", "modprobe"),
@@ -110,8 +113,9 @@ def test_folders_on_one_disk_share_its_space() -> None:
 
 def test_no_apt_is_not_told_to_use_it() -> None:
     """On another distribution the package is named, not a command that is not there."""
+    needs = dataclasses.replace(NEEDS, makes_operator_image=False)
     other = dataclasses.replace(GOOD, has_apt=False, commands=GOOD.commands - {"nft"})
-    (problem,) = preflight.check(NEEDS, other)
+    (problem,) = preflight.check(needs, other)
 
     assert "apt-get" not in problem.mend
     assert "nftables" in problem.mend
