@@ -1,6 +1,7 @@
 """An app's releases: the table of them, and the order to go back to one."""
 
 import asyncio
+import getpass
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,8 @@ class Row:
     digest: str
     """What the image's tag meant, cut short; `-` if the tag is used as it is."""
     when: str
+    who: str
+    """The person who asked for it, or the program that wrote the App; `-` if nobody knows."""
     why: str
     state: str
     """`serving`, `on its way`, `failed`, `served` (once) or `skipped` (never served)."""
@@ -99,7 +102,8 @@ class Releases:
             image=record.image,
             digest=(record.image_digest or "-")[:SHORT_DIGEST],
             when=when,
-            why=record.why,
+            who=record.who or "-",
+            why=f"{record.why} ({record.origin})" if record.origin else record.why,
             state=state,
             message=outcome.message if outcome and not outcome.served else "",
         )
@@ -131,7 +135,11 @@ async def roll_back(target: targets.Target, name: str, revision: str | None) -> 
         newest = before.kept[0][0]
         if newest.rollback_to == wanted.number and _ordered(before.app) == wanted.revision:
             return f"{newest.revision} restores {wanted.revision} already"
-        order = {"metadata": {"annotations": {names.ROLLBACK_ANNOTATION: wanted.revision}}}
+        annotations = {
+            names.ROLLBACK_ANNOTATION: wanted.revision,
+            names.CHANGED_BY_ANNOTATION: getpass.getuser(),
+        }
+        order = {"metadata": {"annotations": annotations}}
         await client.patch(kinds.APP, name, api.NAMESPACE, order, field_manager="bex")
         restored = await _wait(client, name, newest.number)
     return f"{restored} serves and restores {wanted.revision}"
@@ -142,8 +150,8 @@ def render(rows: Sequence[Row]) -> consoles.Group:
 
     Why a release was given up stands above the table: it may be long.
     """
-    headings = ("REVISION", "IMAGE", "DIGEST", "WHEN", "STATE", "WHY")
-    cells = [(r.revision, r.image, r.digest, r.when, r.state, r.why) for r in rows]
+    headings = ("REVISION", "IMAGE", "DIGEST", "WHEN", "WHO", "STATE", "WHY")
+    cells = [(r.revision, r.image, r.digest, r.when, r.who, r.state, r.why) for r in rows]
     longest = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
     # As wide as it is: cut to a pipe's supposed 80 columns it would say nothing.
     drawn = table.Table(

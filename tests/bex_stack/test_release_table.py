@@ -51,9 +51,9 @@ def test_table_is_never_cut() -> None:
     lines = [line.split() for line in console.export_text().splitlines()]
     assert lines[:2] == [
         ["late"],
-        ["REVISION", "IMAGE", "DIGEST", "WHEN", "STATE", "WHY"],
+        ["REVISION", "IMAGE", "DIGEST", "WHEN", "WHO", "STATE", "WHY"],
     ]
-    assert lines[-1] == ["rev-1", "a/b:1", "-", WHEN, "serving", "w"]
+    assert lines[-1] == ["rev-1", "a/b:1", "-", WHEN, "-", "serving", "w"]
 
 
 def test_row_shows_a_short_digest() -> None:

@@ -294,3 +294,25 @@ async def test_resolver_tells_absent_from_silent(registry: Registry) -> None:
         for image in ("b.example/team/none:1", "127.0.0.1:1/a:1", "10.1.2.3/a:1"):
             with pytest.raises(registry_errors.Unavailable):
                 await images.resolve(image)
+
+
+async def test_record_says_who_asked(bench: Bench) -> None:
+    """The program that wrote the App, or the person whom it names.
+
+    Writers of one second are told apart by nothing but their names' order.
+    """
+    annotated = {names.ROLLBACK_ANNOTATION: "rev-1", names.CHANGED_BY_ANNOTATION: "ada"}
+    orders: list[tuple[dict[str, Any], str]] = [
+        ({"spec": {"port": 4000}}, "wrote"),
+        ({"metadata": {"annotations": annotated}}, "wrote-later"),
+    ]
+    for body, manager in orders:
+        written = await bench.kube.patch(
+            kinds.APP, "web", bench.namespace, body, field_manager=manager
+        )
+        await bench.seen(bench.views.apps, written)
+        await run(bench)
+
+    found = await bench.kube.list(kinds.CONTROLLER_REVISION, bench.namespace)
+    who = {each["revision"]: each["data"]["who"] for each in found.items}
+    assert who == {1: "test", 2: "wrote", 3: "ada"}

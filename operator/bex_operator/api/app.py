@@ -283,7 +283,9 @@ class AppSpec(rules.Spec):
     """Park the App: nothing runs, hosts and everything else are kept."""
     restarted_at: Annotated[str, Field(max_length=40), _TIME] | None = None
     """Change this time to restart every replica, one after another."""
-    idle_ttl_seconds: Annotated[int, Field(ge=0, le=604800, alias="idleTTLSeconds")] = 0
+    idle_ttl_seconds: Annotated[int, Field(ge=0, le=604800)] | None = Field(
+        default=None, alias="idleTTLSeconds"
+    )
     """After how long without a request the App may sleep; 0 leaves it to the platform. Kept, but
     without effect yet: nothing would wake the App up."""
     max_shutdown_delay_seconds: Annotated[int, Field(ge=1, le=300)] = 30

@@ -35,6 +35,8 @@ APPLIED_ANNOTATION = f"{GROUP}/applied"
 """Digest of the child as it was last applied: tells a removed field from one that others added."""
 ROLLBACK_ANNOTATION = f"{GROUP}/rollback-to"
 """Revision (`rev-N`) whose image and configuration an App takes until its own spec changes."""
+CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
+"""On an App: which person changed it, written by the program that did it for them."""
 FINALIZER = f"{GROUP}/finalizer"
 
 SECRETS_ROLE = "bex-operator-secrets"

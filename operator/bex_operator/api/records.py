@@ -28,6 +28,8 @@ class Record(rules.Model):
     """Where a built image comes from, for people."""
     why: str
     """What made it a release, for people."""
+    who: str | None = None
+    """Who asked for it: a person, or the program that wrote the App object."""
     rollback_to: int | None = None
     """The release that it restores."""
     instead: str | None = None

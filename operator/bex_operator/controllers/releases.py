@@ -127,7 +127,13 @@ class Keeper:
         record = history.find(known, newest.number)
         if record is None:
             try:
-                record = await self._open(owner, wish, newest, known, artefact.origin)
+                made = history.opened(wish, newest, known[-1] if known else None)
+                signed = {
+                    "who": manifest["metadata"].get(views.CHANGED_BY),
+                    "origin": made.origin or artefact.origin,
+                }
+                made = made.model_copy(update=signed)
+                record = await self._open(owner, made, resolved=wish.rollback is not None)
             except registry_errors.NotFound as exc:
                 absent = _absent(wish.wanted, exc)
                 return self._stay(manifest, wish.wanted, absent, known, before)
@@ -201,19 +207,15 @@ class Keeper:
     async def _open(
         self,
         owner: workload.Owner,
-        wish: history.Wish,
-        release: status.Release,
-        known: Sequence[records.Record],
-        origin: str | None,
+        record: records.Record,
+        *,
+        resolved: bool,
     ) -> records.Record:
-        before = known[-1] if known else None
-        if self._running(owner) == release:
+        if self._running(owner) == record.release:
             # Its pods run as they are: what its tag means by now is none of their business.
-            record = history.adopted(wish, release, before, self._deployment(owner) or {})
-        else:
-            record = history.opened(wish, release, before)
-            if wish.rollback is None:
-                record = await self._resolved(record.model_copy(update={"origin": origin}))
+            record = history.adopted(record, self._deployment(owner) or {})
+        elif not resolved:
+            record = await self._resolved(record)
         return await self._keep(owner, record)
 
     async def _resolved(self, record: records.Record) -> records.Record:

@@ -9,9 +9,11 @@ from typing import Any
 from bex_operator.api import hosts as hosts_api
 from bex_operator.api import names
 from bex_operator.kube import caches, client, kinds
-from bex_operator.plan import claims, differences
+from bex_operator.plan import authors, claims, differences
 from bex_operator.plan import pods as pods_plan
 
+CHANGED_BY = "changedBy"
+"""Key that only cached Apps have in their metadata."""
 BY_HOST = "host"
 BY_ZONE = "zone"
 """What follows a host's first label: there are the hosts that it may overlap with."""
@@ -151,7 +153,7 @@ def make(
     With *namespace_labels* (a label selector) the namespaces that have them are cached too.
     """
     mine, ours = names.APP_LABEL, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
-    apps = caches.Cache(kube, caches.Scope(kinds.APP, namespace))
+    apps = caches.Cache(kube, caches.Scope(kinds.APP, namespace, slim=_with_author))
     asked = functools.partial(hosts_of_app, base_domain=base_domain)
     apps.index(BY_HOST, asked)
     apps.index(BY_ZONE, lambda manifest: _zones(asked(manifest)))
@@ -208,6 +210,12 @@ def _slim_child(manifest: dict[str, Any]) -> dict[str, Any]:
     kept = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "labels")
     slimmed = {key: metadata[key] for key in kept if key in metadata}
     return {**_kind_of(manifest), "metadata": slimmed}
+
+
+def _with_author(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Keep of an App's managed fields only who changed it last: they are larger than the rest."""
+    manifest["metadata"][CHANGED_BY] = authors.changed_by(manifest)
+    return manifest
 
 
 def _identity(manifest: dict[str, Any]) -> dict[str, Any]:

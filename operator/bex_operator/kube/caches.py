@@ -265,8 +265,8 @@ class Cache:
             version = stores.version_of(item)
             if version < kept.version or (version == kept.version and same):
                 return
-        item["metadata"].pop("managedFields", None)
         slim = self.scope.slim(item) if self.scope.slim else item
+        slim["metadata"].pop("managedFields", None)
         before = self._store.put(key, slim, used=not initial)
         if not quiet:
             self._tell(Change(key, before, slim, initial=initial))

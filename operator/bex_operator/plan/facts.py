@@ -68,6 +68,14 @@ def progressing(wanted: app.App, rollout: rollouts.Rollout) -> Fact:
     return Fact(conditions.PROGRESSING, True, "RollingOut", f"{rollout.revision} is starting")
 
 
+def sleeps(wanted: app.App) -> tuple[Fact, ...]:
+    """Tell of an App that is to sleep when idle that it will not."""
+    if not wanted.idle_ttl_seconds:
+        return ()
+    message = "spec.idleTTLSeconds has no effect yet: nothing would wake the App up"
+    return (Fact(conditions.IDLE_SLEEP, False, "NotSupportedYet", message),)
+
+
 def routed(hosts: claims.Outcome) -> Fact:
     """The App's hosts lead to it."""
     if hosts.granted:

@@ -118,19 +118,13 @@ def opened(wish: Wish, release: status.Release, before: records.Record | None) -
     )
 
 
-def adopted(
-    wish: Wish,
-    release: status.Release,
-    before: records.Record | None,
-    deployment: Mapping[str, Any],
-) -> records.Record:
-    """Make the record of a release that *deployment* runs already, as it runs."""
-    made = opened(wish, release, before)
+def adopted(record: records.Record, deployment: Mapping[str, Any]) -> records.Record:
+    """Return the record of a release that *deployment* runs already, as it runs."""
     containers = deployment["spec"]["template"]["spec"]["containers"]
     running = next(each["image"] for each in containers if each["name"] == names.CONTAINER)
     digest = running.partition("@")[2] or None
-    update = {"image_digest": digest, "note": None, "why": "found running"}
-    return made.model_copy(update=update)
+    update = {"image_digest": digest, "note": None, "who": None, "why": "found running"}
+    return record.model_copy(update=update)
 
 
 def render(record: records.Record, owner: workload.Owner) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def report(
         facts.routed(hosts),
         facts.claimed(wanted, hosts, addresses.base_domain),
         facts.degraded(wanted, observed, rollout),
+        *facts.sleeps(wanted),
     ]
     active, was = rollout.active, before or status.AppStatus(phase="Pending", observed_generation=0)
     return status.AppStatus(

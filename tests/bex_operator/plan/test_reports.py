@@ -263,3 +263,14 @@ def test_autoscaler_without_metrics_is_told(active: str, suspended: bool, degrad
     assert found is not None
     assert found.status == degraded
     assert (found.reason == "AutoscalerWithoutMetrics") is (degraded == "True")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(None, False), (0, False), (60, True)])
+def test_app_that_wants_to_sleep_hears_that_it_will_not(seconds: int | None, told: bool) -> None:
+    """A field without effect must not look as if it had one."""
+    found = conditions.find(report(pod(), idle_ttl_seconds=seconds).conditions, "IdleSleep")
+
+    assert (found is not None) is told
+    if found is not None:
+        assert (found.status, found.reason) == ("False", "NotSupportedYet")
+        assert "no effect yet" in found.message
