@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 machines_app = typer.Typer(no_args_is_help=True, help="The stack's machines.")
 app.add_typer(machines_app, name="machines")
+dev_app = typer.Typer(no_args_is_help=True, help="For work on bex itself.")
+app.add_typer(dev_app, name="dev")
 
 
 def main() -> None:
@@ -163,6 +165,15 @@ def scale(
     from bex_stack import bring_up
 
     bring_up.scale(choice.read(), workers, printing.out(), assume_yes=yes, ask=printing.ask)
+
+
+@dev_app.command("operator")
+@options.of_stack
+def dev_operator(choice: options.Choice) -> None:
+    """Run the operator from this checkout in the foreground, anew after every change."""
+    from bex_stack import dev_operator as dev
+
+    dev.run(choice.read_settings(), printing.out())
 
 
 def _app_rows(target: targets.Target) -> "list[app_table.Row]":

@@ -24,14 +24,18 @@ def url(instance: instances.Instance, app: api.App) -> str:
     return f"http://{app.name}.{api.NAMESPACE}.svc:{app.port}"
 
 
+def operator_replicas(workers: int) -> int:
+    """Two where there are two machines; on one, a second would be no help and cost memory."""
+    return min(2, 1 + workers)
+
+
 def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod | None:
     """Describe the operator's pods on this host's machines; None if it runs beside them."""
     if registry.operator is None:
         return None
     return pods.Pod(
         image=registry.operator.reference,
-        # Of one machine the second pod would be no help, and it would cost memory.
-        replicas=min(2, 1 + args.workers),
+        replicas=operator_replicas(args.workers),
         options=commands.operator_options(
             args.instance, registries.machine_endpoint(args.instance)
         ),
