@@ -34,11 +34,11 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
     instance = stack.as_instance(settings.home())
     args = overlay.EmbeddedArgs(instance, stack.workers, stack.has_operator_pod)
     cluster = overlay.EmbeddedCluster("app-cluster", args)
-    # What lives in the cluster is gone with it: destroy stops it instead of emptying it first.
-    with_cluster = pulumi.ResourceOptions(deleted_with=cluster.control_plane)
-    registry = overlay.EmbeddedRegistry("registry", args, with_cluster)
+    # What lives on the host's share is gone with it: destroy stops it instead of emptying it first.
+    on_host = pulumi.ResourceOptions(deleted_with=cluster.host)
+    registry = overlay.EmbeddedRegistry("registry", args, on_host)
     in_cluster = pulumi.ResourceOptions.merge(
-        with_cluster, pulumi.ResourceOptions(provider=_kubernetes(cluster))
+        on_host, pulumi.ResourceOptions(provider=_kubernetes(cluster))
     )
     operator = app_operator.AppOperator(
         "operator",
@@ -50,7 +50,7 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
         in_cluster,
     )
     edge.Edge("edge", in_cluster)
-    processes = overlay.EmbeddedProcesses("platform", args, after(with_cluster, operator.objects))
+    processes = overlay.EmbeddedProcesses("platform", args, after(on_host, operator.objects))
     app_set.AppSet(
         "apps",
         app_set.AppSetArgs(apps, api.NAMESPACE),

@@ -13,10 +13,7 @@ from bex_stack.embedded import (
     control_plane,
     disk,
     encryption,
-    firewall,
-    host_switches,
     identities,
-    network,
     processes,
     readiness,
     supervision,
@@ -28,21 +25,6 @@ READY_SECONDS = 120.0
 """On an idle machine it takes four; a busy one may need much longer."""
 
 
-def ensure_host(instance: instances.Instance) -> None:
-    """Let the bridge, the firewall and the supervisor of the instance exist.
-
-    Called first by everything that binds the instance's address, in any order and at once.
-    """
-    supervision.ensure_running(instance)
-    if instance.kind == "simulated":
-        return
-    with disk.locked(instance.run_dir / "network.lock"):
-        network.ensure_bridge(instance)
-        host_switches.ensure(instance)
-        if not firewall.is_in_place(instance):
-            firewall.ensure(instance)
-
-
 def ensure(
     instance: instances.Instance,
     programs: Mapping[str, Path],
@@ -51,16 +33,15 @@ def ensure(
 ) -> None:
     """Let the control plane run and answer; *programs* are its binaries by name.
 
-    *meanwhile* is done once the API server is ready, while the controllers start.
+    Needs the host's share (`host.ensure`). *meanwhile* is done once the API server is ready, while
+    the controllers start.
 
-    Raises: readiness.NotReady, supervision.SupervisionError, network.NetworkError.
+    Raises: readiness.NotReady, supervision.SupervisionError.
     """
-    ensure_host(instance)
-    identities.ensure_control_plane(instance)
     _ensure_files(instance)
     wanted = processes_of(instance, programs)
     supervision.ensure(instance, wanted[:2])
-    _wait(instance, control_plane.API_SERVER)
+    wait_until_answering(instance)
     # The others read their rights from the API server when they start, and would only fail before.
     supervision.ensure(instance, wanted[2:])
     asyncio.run(_apply(instance, bootstrap_objects()))
@@ -91,23 +72,24 @@ def is_settled(instance: instances.Instance, programs: Mapping[str, Path]) -> bo
 def unsettled(instance: instances.Instance, programs: Mapping[str, Path]) -> list[str]:
     """What `ensure` would mend, in words."""
     found = supervision.unsettled(instance, processes_of(instance, programs))
-    if instance.kind == "real" and not _is_host_settled(instance):
-        found.append("the host's network or firewall is not set up")
-    if not identities.is_current(instance.pki_dir):
-        found.append("the cluster's certificates have to be renewed")
-    if not found and not _answers(instance):
+    if not found and not answers(instance):
         found.append("the API server does not answer")
     return found
 
 
-def _answers(instance: instances.Instance) -> bool:
+def answers(instance: instances.Instance) -> bool:
+    """Whether the API server is ready."""
     authority = identities.cluster_authority(instance).certificate
     url = control_plane.health_urls(instance)[control_plane.API_SERVER]
     return readiness.answers(url, authority=authority)
 
 
-def _is_host_settled(instance: instances.Instance) -> bool:
-    return host_switches.are_on() and firewall.is_in_place(instance)
+def wait_until_answering(instance: instances.Instance) -> None:
+    """Wait until the API server is ready, whoever starts it.
+
+    Raises: readiness.NotReady.
+    """
+    _wait(instance, control_plane.API_SERVER)
 
 
 def bootstrap_objects() -> list[dict[str, Any]]:

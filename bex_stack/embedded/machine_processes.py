@@ -31,9 +31,10 @@ def render(
     *,
     netns_id: str,
 ) -> list[processes.Process]:
-    """All processes of *machine*; *programs* are its binaries on the host by name.
+    """All processes of *machine*, those first that need no API server.
 
-    *netns_id* tells network namespaces apart: in a new one the machine is started anew.
+    *programs* are its binaries on the host by name. *netns_id* tells network namespaces apart: in
+    a new one the machine is started anew.
     """
     folder = instance.machine_dir(machine.name)
     config, keys = folder / "containerd-config", folder / "kubernetes"

@@ -39,11 +39,10 @@ def ensure(
 ) -> None:
     """Let *machine* run and its node be Ready; *programs* are its binaries by name.
 
-    Needs a control plane that is ready.
+    Needs the host's share (`host.ensure`), and somebody who starts the control plane meanwhile.
 
     Raises: readiness.NotReady, network.NetworkError, supervision.SupervisionError.
     """
-    cluster.ensure_host(instance)
     folder = disk.ensure_dir(instance.machine_dir(machine.name))
     for name in _FOLDERS:
         disk.ensure_dir(folder / name)
@@ -52,7 +51,11 @@ def ensure(
     network.ensure_machine(instance, machine.name, machine.slot)
     identities.ensure_machine(instance, machine.name, machine.slot)
     _ensure_files(instance, machine)
-    supervision.ensure(instance, _processes(instance, machine, programs))
+    wanted = _processes(instance, machine, programs)
+    if not cluster.answers(instance):
+        supervision.ensure(instance, wanted[:2])  # the machine and its containerd
+        cluster.wait_until_answering(instance)
+    supervision.ensure(instance, wanted)
     wait_ready(instance, machine.name)
     from bex_stack.embedded import nodes  # as below: its client is slow to import
 

@@ -56,6 +56,11 @@ def ensure_bridge(instance: instances.Instance) -> None:
         routes.raise_link(index)
 
 
+def has_bridge(instance: instances.Instance) -> bool:
+    """Whether the bridge exists."""
+    return _index(instance.bridge) is not None
+
+
 def ensure_machine(instance: instances.Instance, machine: str, slot: int) -> None:
     """Let the machine's namespace exist, cabled to the bridge, with its address and routes."""
     path = netns_file(instance, machine)

@@ -59,6 +59,8 @@ class EmbeddedCluster(pulumi.ComponentResource):
     kubeconfig: str
     """Path of the administrator's kubeconfig on this host. Known before there is a cluster, so a
     preview of a cluster that has to be mended does not take everything in it for replaced."""
+    host: pulumi.Resource
+    """What everything else stands on and goes with."""
     control_plane: pulumi.Resource
     machines: Sequence[pulumi.Resource]
 
@@ -67,10 +69,13 @@ class EmbeddedCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("bex:embedded:AppCluster", name, None, opts)
         instance = args.instance.to_inputs()
-        cluster = providers.Cluster(
-            f"{name}-control-plane", instance, opts=pulumi.ResourceOptions(parent=self)
+        self.host = providers.Host(
+            f"{name}-host", instance, opts=pulumi.ResourceOptions(parent=self)
         )
-        self.control_plane = cluster
+        on_host = pulumi.ResourceOptions(
+            parent=self, depends_on=[self.host], deleted_with=self.host
+        )
+        self.control_plane = providers.Cluster(f"{name}-control-plane", instance, opts=on_host)
         self.kubeconfig = str(args.instance.kubeconfig)
         roles = {"control-plane": "control-plane"}
         roles |= {f"worker-{number}": "worker" for number in range(1, args.workers + 1)}
@@ -81,9 +86,7 @@ class EmbeddedCluster(pulumi.ComponentResource):
                 machine=machine,
                 slot=slot,
                 role=role,
-                opts=pulumi.ResourceOptions(
-                    parent=self, depends_on=[cluster], deleted_with=cluster
-                ),
+                opts=on_host,
             )
             for slot, (machine, role) in enumerate(roles.items())
         ]

@@ -1,4 +1,4 @@
-"""The embedded substrate as Pulumi resources: Cluster, Registry, Machine, Process.
+"""The embedded substrate as Pulumi resources: Host, Cluster, Registry, Machine, Process.
 
 Dynamic providers in an importable module with no data of their own, so that the state holds a
 reference to them and not their code. Every create may be repeated: what an interrupted up left is
@@ -28,7 +28,7 @@ class _Compared(dynamic.DiffResult):
 
 
 class _Provider(dynamic.ResourceProvider):
-    """What the four have in common: create and update are the same deed, delete may be last."""
+    """What all have in common: create and update are the same deed, delete may be last."""
 
     serialize_as_secret_always = False
 
@@ -74,6 +74,33 @@ class _Provider(dynamic.ResourceProvider):
     def remove(self, props: Inputs) -> None:
         """Remove it; what is gone is no error."""
         raise NotImplementedError
+
+
+class HostProvider(_Provider):
+    """The instance's share of this host. Whatever else it has stands on it and goes with it."""
+
+    def identifier(self, props: Inputs) -> str:
+        """One per instance."""
+        return f"{_instance(props).name}-host"
+
+    def ensure(self, props: Inputs) -> dict[str, Any]:
+        """Start the supervisor, set up network and firewall, make keys."""
+        from bex_stack.embedded import host
+
+        host.ensure(_instance(props))
+        return {}
+
+    def unsettled(self, props: Inputs) -> list[str]:
+        """Each of them is looked at."""
+        from bex_stack.embedded import host
+
+        return host.unsettled(_instance(props))
+
+    def remove(self, props: Inputs) -> None:
+        """Remove the whole instance."""
+        from bex_stack.embedded import teardown
+
+        teardown.destroy(_instance(props))
 
 
 class ClusterProvider(_Provider):
@@ -122,7 +149,7 @@ class ClusterProvider(_Provider):
         return found
 
     def remove(self, props: Inputs) -> None:
-        """Remove the whole instance: machines and processes do not outlive their cluster."""
+        """Remove the whole instance: states from before there was a Host have it go with this."""
         from bex_stack.embedded import teardown
 
         teardown.destroy(_instance(props))
@@ -176,8 +203,9 @@ class MachineProvider(_Provider):
 
         instance, machine = _instance(props), _machine(props)
         if instance.kind == "simulated":
-            from bex_stack.embedded import simulated
+            from bex_stack.embedded import cluster, simulated
 
+            cluster.wait_until_answering(instance)
             simulated.ensure(instance, machine)
         else:
             machines.ensure(instance, machine, toolchain.ensure(toolchain.MACHINE).paths)
@@ -216,10 +244,9 @@ class ProcessProvider(_Provider):
 
     def ensure(self, props: Inputs) -> dict[str, Any]:
         """Start it unless it runs as the settings say, and wait until it answers."""
-        from bex_stack.embedded import cluster, services
+        from bex_stack.embedded import services
 
         instance = _instance(props)
-        cluster.ensure_host(instance)
         user = props.get("user")
         services.ensure_process(instance, _process(props), user=user, ready=props.get("ready"))
         return {}
@@ -238,6 +265,18 @@ class ProcessProvider(_Provider):
         from bex_stack.embedded import supervision
 
         supervision.remove(_instance(props), [str(props["process"])])
+
+
+class Host(dynamic.Resource, module="embedded", name="Host"):
+    """What an embedded instance has of this host: a supervisor, a bridge, rules, keys."""
+
+    def __init__(
+        self,
+        name: str,
+        instance: pulumi.Input[dict[str, Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(HostProvider(), name, {"instance": instance}, opts)
 
 
 class Cluster(dynamic.Resource, module="embedded", name="Cluster"):

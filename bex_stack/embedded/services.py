@@ -28,7 +28,6 @@ def ensure_registry(instance: instances.Instance, program: Path) -> None:
 
     Raises: readiness.NotReady.
     """
-    cluster.ensure_host(instance)
     disk.ensure_dir(instance.dir / "registry")
     supervision.ensure(instance, [registry.process(instance, program)])
     wait_ready(instance, registry.NAME, {"http": registry.health_url(instance)})

@@ -17,8 +17,8 @@ import pytest
 from bex_operator.kube import kinds
 from bex_stack.embedded import (
     cgroups,
-    cluster,
     firewall,
+    host,
     host_switches,
     machine_config,
     network,
@@ -65,6 +65,7 @@ def resources(made: support.Embedded) -> list[tuple[Any, dict[str, Any]]]:
     machine = {"instance": instance, "machine": "worker-1", "slot": 1.0, "role": "worker"}
     process = {"instance": instance, "process": "idle", "command": ["/bin/sleep", "9999"]}
     return [
+        (providers.HostProvider(), {"instance": instance}),
         (providers.ClusterProvider(), {"instance": instance}),
         (providers.RegistryProvider(), {"instance": instance}),
         (providers.MachineProvider(), machine),
@@ -84,7 +85,7 @@ def test_resources_come_settle_and_leave_nothing(home: Path) -> None:
     for (provider, _), outs in reversed(list(zip(resources(made), outputs, strict=True))):
         provider.delete("id", outs)
 
-    assert settled == [False] * 4
+    assert settled == [False] * 5
     assert teardown.leftovers(made.instance) == []
     assert left_by(home, before) == []
     assert list(home.iterdir()) == []
@@ -105,7 +106,7 @@ def test_a_reboot_loses_nothing(home: Path) -> None:
             provider.update("id", outs, inputs)
         support.wait_until(lambda: answers(made, namespace), "the pod answers again")
 
-    assert changed == [True] * 4
+    assert changed == [True] * 5
     assert supervision.missing(made.instance, ["idle", "registry", "worker-1-kubelet"]) == []
 
 
@@ -113,7 +114,7 @@ def test_a_half_made_instance_is_finished_or_removed(home: Path) -> None:
     """What an interrupted up left does not stand in the way of up or destroy."""
     before = support.snapshot()
     made = support.make_embedded(NAME, OCTET, home)
-    cluster.ensure_host(made.instance)
+    host.ensure(made.instance)
     network.ensure_machine(made.instance, WORKER.name, WORKER.slot)
     cgroups.ensure(made.instance.cgroup(WORKER.name))
     made.ensure(WORKER)

@@ -26,6 +26,7 @@ def made() -> Iterator[support.Embedded]:
     try:
         made = support.make_embedded("ktest", 97, home, kind="simulated")
         inputs = {"instance": made.instance.to_inputs()}
+        providers.HostProvider().create(inputs)
         providers.ClusterProvider().create(inputs)
         yield made
     finally:

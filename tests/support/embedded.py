@@ -25,6 +25,7 @@ from bex_operator.kube import client as kube
 from bex_operator.kube import kinds
 from bex_stack.embedded import (
     cluster,
+    host,
     images,
     machine_config,
     machines,
@@ -54,6 +55,7 @@ class Embedded:
 
     def ensure(self, *wanted: machine_config.Machine) -> None:
         """Bring up control plane, name server, registry and machines."""
+        host.ensure(self.instance)
         cluster.ensure(self.instance, self.tools.paths)
         services.ensure_dns(self.instance, self.tools.paths)
         services.ensure_registry(self.instance, self.tools.path("registry"))
