@@ -46,57 +46,60 @@ Tell = Callable[[str], None]
 
 
 @functools.cache
-def source_digest() -> str:
+def source_digest(source: Path = SOURCE) -> str:
     """Return 64 hex digits that stand for the operator's modules."""
     digest = hashlib.sha256()
-    for module in sorted(SOURCE.rglob("*.py")):
+    for module in sorted(source.rglob("*.py")):
         content = module.read_bytes()
-        digest.update(f"{module.relative_to(SOURCE)}\0{len(content)}\0".encode())
+        digest.update(f"{module.relative_to(source)}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
-def content_digest() -> str:
+def content_digest(source: Path = SOURCE) -> str:
     """Return 16 hex digits that stand for all that the image is made from."""
-    return _key(_wheels_key(), source_digest(), ENTRYPOINT, sorted(ENVIRONMENT.items()))
+    return _key(_wheels_key(), source_digest(source), ENTRYPOINT, sorted(ENVIRONMENT.items()))
 
 
-def is_missing(*, cache: Path | None = None) -> bool:
+def is_missing() -> bool:
     """Say whether `ensure` would have to make it."""
-    return not _layout(cache).is_dir()
+    return not _layout(None, SOURCE).is_dir()
 
 
-def ensure(*, cache: Path | None = None, tell: Tell = lambda _: None) -> Path:
+def ensure(
+    *, cache: Path | None = None, source: Path = SOURCE, tell: Tell = lambda _: None
+) -> Path:
     """Return the OCI layout of the image; made, or taken from the cache.
 
     Raises: ToolchainError.
     """
-    layout = _layout(cache)
+    layout = _layout(cache, source)
     if layout.is_dir():
         return layout
     folder = layout.parent
     with disk.locked(folder / ".operator.lock", timeout_seconds=_WAIT_SECONDS):
         for left in folder.glob(f"{_STAGING}*"):  # by one that was killed
             shutil.rmtree(left, ignore_errors=True)
-        python = _keep(folder / f"python-{_python_key()}", _make_python, tell)
+        python = _keep(folder / f"python-{python_key()}", _make_python, tell)
         root = python / "root"
         wheels = _keep(
             folder / f"wheels-{_wheels_key()}", functools.partial(_make_wheels, root), tell
         )
-        return _keep(layout, functools.partial(_make_layout, python, wheels), tell)
+        return _keep(layout, functools.partial(_make_layout, python, wheels, source), tell)
 
 
-def _layout(cache: Path | None) -> Path:
+def _layout(cache: Path | None, source: Path) -> Path:
     folder = golang.default_cache() if cache is None else cache
-    return folder / "images" / f"operator-{content_digest()}"
+    return folder / "images" / f"operator-{content_digest(source)}"
 
 
-def _python_key() -> str:
+def python_key() -> str:
+    """Return what stands for the base: packages and system."""
     return _key(debian.release(), debian.PACKAGES, debian.UNUSED)
 
 
 def _wheels_key() -> str:
-    return _key(_python_key(), LOCK.read_text())
+    return _key(python_key(), LOCK.read_text())
 
 
 def _key(*parts: object) -> str:
@@ -136,10 +139,10 @@ def _make_wheels(python: Path, folder: Path, tell: Tell) -> None:
         _pack_part(root, WHEELS, folder)
 
 
-def _make_layout(python: Path, wheels: Path, folder: Path, _tell: Tell) -> None:
+def _make_layout(python: Path, wheels: Path, source: Path, folder: Path, _tell: Tell) -> None:
     with _room(python / "root", folder) as root:
         shutil.copytree(
-            SOURCE, root / MODULES / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__")
+            source, root / MODULES / SOURCE.name, ignore=shutil.ignore_patterns("__pycache__")
         )
         debian.compile_modules(root, f"/{MODULES}")
         _pack_part(root, MODULES, folder)
@@ -150,7 +153,7 @@ def _make_layout(python: Path, wheels: Path, folder: Path, _tell: Tell) -> None:
         environment=ENVIRONMENT,
         labels={
             "org.opencontainers.image.title": "bex-operator",
-            "org.opencontainers.image.version": source_digest()[:12],
+            "org.opencontainers.image.version": source_digest(source)[:12],
         },
     )
     oci_layout.write(image, folder)
