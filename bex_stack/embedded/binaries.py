@@ -116,6 +116,7 @@ _KWOK_STAGES = Data(
 )
 """Without stages kwok ends with "no stages found"."""
 
+_BUILDKIT = "github.com/moby/buildkit"
 _CRANE = "github.com/google/go-containerregistry"
 
 _TABLE = (
@@ -152,6 +153,14 @@ _TABLE = (
     Binary("coredns", "dns", ".", 20),
     _kubernetes("kubectl", 20),
     _containerd("ctr", 6),
+    Binary("bex-build", "build", ".", 30),
+    Binary(
+        "buildkitd",
+        "build",
+        f"{_BUILDKIT}/cmd/buildkitd",
+        100,
+        (Stamp(f"{_BUILDKIT}/version.Version", _BUILDKIT),),
+    ),
     Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 15, data=(_KWOK_STAGES,)),
 )
 
@@ -167,6 +176,10 @@ EXTRAS = ("coredns", "kubectl", "ctr")
 """Not needed before the first app answers."""
 SIMULATED = ("kwok",)
 """Built only for a stack with simulated machines."""
+BUILDS = ("bex-build", "buildkitd")
+"""What images are built with in the cluster; needed from the first App with a repository on."""
+ON_DEMAND = (*SIMULATED, *BUILDS)
+"""Built only where something asks for them."""
 FIRST_APP = (*CONTROL_PLANE, *REGISTRY, *MACHINE, *EDGE)
 """All that must be there before the first app answers on real machines."""
 

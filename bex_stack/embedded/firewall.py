@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bex_stack.embedded import disk
+from bex_stack.embedded import disk, registry
 from bex_stack.embedded import instance as instances
 
 _COMMAND_SECONDS = 10
@@ -18,10 +18,11 @@ class FirewallError(RuntimeError):
 def render_table(instance: instances.Instance) -> str:
     """Rules that replace the instance's table in one transaction.
 
-    Machines and pods may ask the host for the API server and names, and reach the outside under
-    the host's address; nobody outside reaches them, and they reach no link-local address (where
-    clouds keep their machines' credentials). Images are for machines only: the registry takes
-    pushes from everybody, and a pod could put its own code into others' images.
+    Machines and pods may ask the host for the API server, names and repositories, and reach the
+    outside under the host's address; nobody outside reaches them, and they reach no link-local
+    address (where clouds keep their machines' credentials). Images are for machines only: the
+    registry takes pushes from everybody, and a pod could put its own code into others' images. Pods
+    with a token get what it says at the registry's guarded port.
     """
     bridge = instance.bridge
     inside = f"{{ {instance.network}, {instance.pod_network} }}"
@@ -36,6 +37,7 @@ table ip {instance.table} {{
     ip saddr != {inside} drop
     tcp dport {{ {instances.API_PORT}, {instances.DNS_PORT} }} accept
     ip saddr {instance.network} tcp dport {instance.registry_port} accept
+    tcp dport {{ {registry.GUARDED_PORT}, {instances.GIT_PORT} }} accept
     udp dport {instances.DNS_PORT} accept
     icmp type echo-request accept
     drop

@@ -17,6 +17,8 @@ Kind = Literal["real", "simulated"]
 
 API_PORT = 6443
 DNS_PORT = 53
+GIT_PORT = 9443
+"""Where repositories of this host are served over https, if any are."""
 CLUSTER_DOMAIN = "cluster.local"
 SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
 API_SERVICE_ADDRESS = "10.96.0.1"

@@ -8,6 +8,8 @@ from bex_stack.embedded import instance as instances
 from bex_stack.embedded import processes
 
 NAME = "registry"
+GUARDED_PORT = 5000
+"""Where pods find it on the bridge, if they have a token."""
 KNOWN_AS = "localhost:5050"
 """What the registry is called in image names, whatever its port on the host."""
 
@@ -22,6 +24,16 @@ def machine_endpoint(instance: instances.Instance) -> str:
     return f"{instance.bind_address}:{instance.registry_port}"
 
 
+def guarded_endpoint(instance: instances.Instance) -> str:
+    """HOST:PORT for holders of tokens: the pods of builds."""
+    return f"{instance.bind_address}:{GUARDED_PORT}"
+
+
+def token_key(instance: instances.Instance) -> Path:
+    """The key that tokens for the registry are signed with."""
+    return instance.pki_dir / "registry-tokens.key"
+
+
 def health_url(instance: instances.Instance) -> str:
     """What answers 200 while the registry can read its data."""
     return f"http://{endpoint(instance)}/healthz"
@@ -34,5 +46,7 @@ def process(instance: instances.Instance, program: Path) -> processes.Process:
         f"-root={instance.dir / 'registry'}",
         f"-listen={endpoint(instance)}",
         f"-listen={machine_endpoint(instance)}",
+        f"-listen-guarded={guarded_endpoint(instance)}",
+        f"-token-key={token_key(instance)}",
     )
     return processes.Process(NAME, command, priority=40)

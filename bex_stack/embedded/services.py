@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def ensure_registry(instance: instances.Instance, program: Path) -> None:
     Raises: readiness.NotReady.
     """
     disk.ensure_dir(instance.dir / "registry")
+    if disk.read(registry.token_key(instance)) is None:
+        disk.ensure_file(registry.token_key(instance), secrets.token_hex(32))
     supervision.ensure(instance, [registry.process(instance, program)])
     wait_ready(instance, registry.NAME, {"http": registry.health_url(instance)})
 

@@ -16,6 +16,7 @@ GROUPS = {
     "machine": binaries.MACHINE,
     "edge": binaries.EDGE,
     "extras": binaries.EXTRAS,
+    "builds": binaries.BUILDS,
     "simulated": binaries.SIMULATED,
     "first-app": binaries.FIRST_APP,
 }
@@ -26,12 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bex_stack.embedded.toolchain")
     parser.add_argument("command", choices=("build", "list", "path", "prune"))
     parser.add_argument(
-        "names", nargs="*", help=f"programs or groups ({', '.join(GROUPS)}); all but kwok if none"
+        "names",
+        nargs="*",
+        help=f"programs or groups ({', '.join(GROUPS)}); all but those built on demand if none",
     )
     given = parser.parse_args(arguments)
     try:
         names = [name for word in given.names for name in GROUPS.get(word, (word,))]
-        chosen = names or [name for name in binaries.BINARIES if name not in binaries.SIMULATED]
+        chosen = names or [name for name in binaries.BINARIES if name not in binaries.ON_DEMAND]
         if given.command == "list":
             _write(_table(names or list(binaries.BINARIES)))
         elif given.command == "prune":

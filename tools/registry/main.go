@@ -53,6 +53,8 @@ func (a *addresses) Set(value string) error {
 
 type options struct {
 	listen   addresses
+	guarded  addresses
+	key      string
 	root     string
 	logLevel string
 	drain    time.Duration
@@ -62,6 +64,8 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("registry", flag.ContinueOnError)
 	flags.Var(&o.listen, "listen", "HOST:PORT to serve on; repeat it for more addresses")
+	flags.Var(&o.guarded, "listen-guarded", "HOST:PORT to serve on to holders of tokens only")
+	flags.StringVar(&o.key, "token-key", "", "file with the key that tokens are signed with")
 	flags.StringVar(&o.root, "root", "", "folder that holds the images")
 	flags.StringVar(&o.logLevel, "log-level", "warning", "error, warning, info or debug")
 	flags.DurationVar(&o.drain, "drain", 10*time.Second, "how long requests may go on after SIGTERM")
@@ -75,6 +79,8 @@ func parse(args []string) (options, error) {
 		return o, errors.New("-listen is missing")
 	case o.root == "":
 		return o, errors.New("-root is missing")
+	case len(o.guarded) > 0 && o.key == "":
+		return o, errors.New("-listen-guarded needs -token-key")
 	}
 	return o, nil
 }
@@ -150,14 +156,23 @@ func serve(ctx context.Context, o options) error {
 	mux.Handle("/", health.Handler(app))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 30 * time.Second}
 
-	listeners, err := listenAll(o.listen)
-	if err != nil {
+	guarded := &http.Server{ReadHeaderTimeout: server.ReadHeaderTimeout}
+	if len(o.guarded) > 0 {
+		key, err := readKey(o.key)
+		if err != nil {
+			return err
+		}
+		config := configure(o)
+		config.Auth = configuration.Auth{"bex": configuration.Parameters{"key": key}}
+		guarded.Handler = handlers.NewApp(ctx, config)
+	}
+
+	failed := make(chan error, len(o.listen)+len(o.guarded))
+	if err := serveOn(server, o.listen, failed); err != nil {
 		return err
 	}
-	failed := make(chan error, len(listeners))
-	for _, listener := range listeners {
-		fmt.Fprintf(os.Stderr, "registry: serving %s on %s\n", o.root, listener.Addr())
-		go func() { failed <- server.Serve(listener) }()
+	if err := serveOn(guarded, o.guarded, failed); err != nil {
+		return err
 	}
 	select {
 	case err := <-failed:
@@ -166,7 +181,19 @@ func serve(ctx context.Context, o options) error {
 	}
 	drained, cancel := context.WithTimeout(context.Background(), o.drain)
 	defer cancel()
-	return errors.Join(server.Shutdown(drained), app.Shutdown())
+	return errors.Join(server.Shutdown(drained), guarded.Shutdown(drained), app.Shutdown())
+}
+
+func serveOn(server *http.Server, wanted addresses, failed chan<- error) error {
+	listeners, err := listenAll(wanted)
+	if err != nil {
+		return err
+	}
+	for _, listener := range listeners {
+		fmt.Fprintf(os.Stderr, "registry: serving on %s\n", listener.Addr())
+		go func() { failed <- server.Serve(listener) }()
+	}
+	return nil
 }
 
 func main() {

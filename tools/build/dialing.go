@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+)
+
+const connectTimeout = 10 * time.Second
+
+// shared is address space of carriers, which Go does not count as private. Source: RFC 6598.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// networks are the inner addresses that may be dialled all the same.
+type networks []netip.Prefix
+
+func (n *networks) String() string { return fmt.Sprint([]netip.Prefix(*n)) }
+
+func (n *networks) Set(value string) error {
+	for each := range strings.SplitSeq(value, ",") {
+		prefix, err := netip.ParsePrefix(each)
+		if err != nil {
+			return err
+		}
+		*n = append(*n, prefix)
+	}
+	return nil
+}
+
+// permits tells whether an address is public, or inner and allowed. It looks at the address that
+// is dialled, after names were looked up: a name that answers differently the second time gains
+// nothing.
+func (n networks) permits(address netip.Addr) bool {
+	address = address.Unmap()
+	for _, prefix := range n {
+		if prefix.Contains(address) {
+			return true
+		}
+	}
+	return address.IsGlobalUnicast() && !address.IsPrivate() && !shared.Contains(address)
+}
+
+var errInner = errors.New("leads to an inner address, which repositories may not name")
+
+func (n networks) control(_, address string, _ syscall.RawConn) error {
+	found, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	if !n.permits(found.Addr()) {
+		return fmt.Errorf("%s %w", found.Addr(), errInner)
+	}
+	return nil
+}
+
+func (n networks) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: connectTimeout, Control: n.control}
+	return dialer.DialContext(ctx, network, address)
+}
+
+// authorities are the public ones, and those in the file *extra* unless it is empty.
+func authorities(extra string) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	for root := range bundle.Roots() {
+		certificate, err := x509.ParseCertificate(root.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		if root.Constraint == nil {
+			pool.AddCert(certificate)
+		} else {
+			pool.AddCertWithConstraint(certificate, root.Constraint)
+		}
+	}
+	if extra == "" {
+		return pool, nil
+	}
+	content, err := os.ReadFile(extra)
+	if err != nil {
+		return nil, err
+	}
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("%s holds no certificate", extra)
+	}
+	return pool, nil
+}
+
+// stayOnHost refuses redirects to another place: a token for one host is not for another.
+func stayOnHost(request *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if request.URL.Host != first.Host || request.URL.Scheme != first.Scheme {
+		return faultf("spec.repo: %s redirects to another host", first.Host)
+	}
+	if len(via) > 5 {
+		return faultf("spec.repo: %s redirects without an end", first.Host)
+	}
+	return nil
+}

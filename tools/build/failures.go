@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/moby/buildkit/client"
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	keptLogBytes = 4096
+	shownLines   = 15
+)
+
+// failures keeps the last lines of every step of a Dockerfile, for the one that fails.
+type failures struct {
+	logs   map[digest.Digest][]byte
+	failed []*client.Vertex
+}
+
+func newFailures() *failures { return &failures{logs: map[digest.Digest][]byte{}} }
+
+func (f *failures) add(status *client.SolveStatus) {
+	for _, each := range status.Logs {
+		kept := append(f.logs[each.Vertex], each.Data...)
+		f.logs[each.Vertex] = kept[max(0, len(kept)-keptLogBytes):]
+	}
+	for _, each := range status.Vertexes {
+		if each.Error != "" {
+			f.failed = append(f.failed, each)
+		}
+	}
+}
+
+// transient are what errors of networks and registries say. Only BuildKit's own words are searched
+// for them, never what a step of the Dockerfile printed.
+var transient = []string{
+	"connection refused", "connection reset", "i/o timeout", "TLS handshake timeout",
+	"no such host", "server misbehaving", "temporary failure", "unexpected EOF",
+	"502 Bad Gateway", "503 Service Unavailable", "504 Gateway", "429 Too Many Requests",
+	"no space left on device", "network is unreachable", "no route to host",
+}
+
+func (f *failures) explain(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	said := err.Error()
+	// Not every step that fails is fatal: a first build finds no cache. The one whose words the
+	// whole failed with was. Errors of reading the Dockerfile come without a step.
+	for _, each := range f.failed {
+		if !strings.Contains(said, each.Error) {
+			continue
+		}
+		text := each.Name
+		if printed := tail(string(f.logs[each.Digest]), shownLines); printed != "" {
+			text += "\n" + printed
+		}
+		return blame(each.Error, text+"\n"+each.Error)
+	}
+	return blame(said, said)
+}
+
+func blame(said, text string) error {
+	if strings.Contains(said, "did not complete successfully") {
+		return fault{text}
+	}
+	for _, each := range transient {
+		if strings.Contains(said, each) {
+			return errors.New(text)
+		}
+	}
+	return fault{text}
+}

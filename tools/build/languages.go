@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// language makes a Dockerfile for projects that bring none: several stages, lock files honoured,
+// a user that is not root, and nothing of the tools in the image that runs.
+type language struct {
+	name  string
+	marks []string
+	write func(root *os.Root, folder string) (string, error)
+}
+
+var languages = []language{
+	{"go", []string{"go.mod"}, goDockerfile},
+	{"node", []string{"package.json"}, nodeDockerfile},
+	{"python", []string{"uv.lock", "requirements.txt", "pyproject.toml"}, pythonDockerfile},
+}
+
+func goDockerfile(root *os.Root, folder string) (string, error) {
+	mod := "COPY go.mod ./\n"
+	if has(root, folder, "go.sum") {
+		mod = "COPY go.mod go.sum ./\n"
+	}
+	return `FROM golang AS build
+WORKDIR /src
+` + mod + `RUN ["go", "mod", "download"]
+COPY . .
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local
+RUN ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", "/app", "."]
+
+FROM scratch
+COPY --from=build /app /app
+USER 65532:65532
+ENTRYPOINT ["/app"]
+`, nil
+}
+
+func nodeDockerfile(root *os.Root, folder string) (string, error) {
+	content, err := readBelow(root, path.Join(folder, "package.json"))
+	if err != nil {
+		return "", faultf("package.json: %s", err)
+	}
+	var project struct {
+		Main    string            `json:"main"`
+		Scripts map[string]string `json:"scripts"`
+	}
+	if err := json.Unmarshal(content, &project); err != nil {
+		return "", faultf("package.json: %s", err)
+	}
+	install, start := `["npm", "install", "--omit=dev"]`, `["npm", "start"]`
+	files := "package.json ./"
+	if has(root, folder, "package-lock.json") {
+		install, files = `["npm", "ci", "--omit=dev"]`, "package.json package-lock.json ./"
+	}
+	if project.Scripts["start"] == "" {
+		main := project.Main
+		if main == "" {
+			main = "index.js"
+		}
+		if !has(root, folder, main) {
+			return "", faultf("package.json: needs scripts.start or main to say what runs")
+		}
+		start = execForm("node", main)
+	}
+	build := ""
+	if project.Scripts["build"] != "" {
+		build = "RUN [\"npm\", \"run\", \"build\"]\n"
+	}
+	return `FROM node
+WORKDIR /app
+ENV NODE_ENV=production
+COPY ` + files + `
+RUN ` + install + `
+COPY . .
+` + build + `USER 65532:65532
+CMD ` + start + `
+`, nil
+}
+
+var procfileWeb = regexp.MustCompile(`(?m)^web:[ \t]*([^\r\n]+)`)
+
+func pythonDockerfile(root *os.Root, folder string) (string, error) {
+	start, err := pythonStart(root, folder)
+	if err != nil {
+		return "", err
+	}
+	var install string
+	switch {
+	case has(root, folder, "uv.lock"):
+		install = `COPY pyproject.toml uv.lock ./
+RUN ["uv", "sync", "--frozen", "--no-dev", "--no-install-project"]
+`
+	case has(root, folder, "requirements.txt"):
+		install = `COPY requirements.txt ./
+RUN ["python3", "-m", "venv", "/app/.venv"]
+RUN ["/app/.venv/bin/pip", "install", "--no-cache-dir", "-r", "requirements.txt"]
+`
+	default:
+		return "", faultf("pyproject.toml: needs a uv.lock or a requirements.txt beside it, so that " +
+			"the same commit installs the same packages")
+	}
+	return `FROM python
+WORKDIR /app
+ENV PYTHONUNBUFFERED=1 PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin
+` + install + `COPY . .
+USER 65532:65532
+CMD ` + start + `
+`, nil
+}
+
+func pythonStart(root *os.Root, folder string) (string, error) {
+	if content, err := readBelow(root, path.Join(folder, "Procfile")); err == nil {
+		if found := procfileWeb.FindSubmatch(content); found != nil {
+			return execForm("sh", "-c", "exec "+strings.TrimSpace(string(found[1]))), nil
+		}
+	}
+	for _, name := range []string{"main.py", "app.py"} {
+		if has(root, folder, name) {
+			return execForm("python3", name), nil
+		}
+	}
+	return "", faultf("repository: a Procfile with a line `web:`, a main.py or an app.py must say " +
+		"what runs")
+}
+
+// execForm writes a command so that no shell reads it, whatever is in it.
+func execForm(command ...string) string {
+	text, err := json.Marshal(command)
+	if err != nil {
+		panic(err) // strings are always JSON
+	}
+	return string(text)
+}
