@@ -6,9 +6,11 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+import yarl
 
 from bex_operator.kube import errors, kubeconfig
 
@@ -16,7 +18,12 @@ REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 100.0
 """A stream that says nothing for so long is dead: bookmarks come about every 60 s."""
+CONNECTIONS = 24
+"""As many requests run at a time: each TLS connection takes memory on both sides. Streams have
+connections of their own beside these."""
 _CLOSING_TURNS = 5
+_TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+_JSON = {"Content-Type": "application/json"}
 BUSY_RETRIES = 3
 BUSY_WAIT_SECONDS = 10.0
 
@@ -29,6 +36,7 @@ class Transport:
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
+        self._turns = asyncio.Semaphore(CONNECTIONS)
 
     @property
     def server(self) -> str:
@@ -39,7 +47,13 @@ class Transport:
         self._tls = self._access.tls()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
-            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            headers={
+                "User-Agent": self._user_agent,
+                "Accept": "application/json",
+                # Squeezing costs both sides more than the way is long.
+                "Accept-Encoding": "identity",
+            },
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
@@ -88,11 +102,13 @@ class Transport:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """Send one request and take the first answer."""
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
         content = None if body is None else orjson.dumps(body)
-        async with self._answer(
-            method, path, timeout=timeout, params=params, body=content, headers=headers
-        ) as answer:
+        async with (
+            self._turns,
+            self._answer(
+                method, path, timeout=_TIMEOUT, params=params, body=content, headers=headers
+            ) as answer,
+        ):
             return _content(answer, await answer.read())
 
     async def lines(
@@ -137,10 +153,9 @@ class Transport:
         try:
             async with self._session.request(
                 method,
-                self._access.server + path,
-                params=params,
+                self._url(path, params),
                 data=body,
-                headers=self._headers(body) | dict(headers or {}),
+                headers=self._headers(body, headers),
                 timeout=timeout,
                 ssl=self._tls if self._tls is not None else True,
                 server_hostname=self._access.tls_server_name,
@@ -159,8 +174,14 @@ class Transport:
             # ValueError: what aiohttp's parsers raise for some garbled answers.
             raise errors.Unreachable(f"{where}: {type(exc).__name__}: {exc}") from exc
 
-    def _headers(self, body: bytes | None) -> dict[str, str]:
-        headers = {} if body is None else {"Content-Type": "application/json"}
+    def _url(self, path: str, params: Mapping[str, str] | None) -> yarl.URL:
+        """Write an address out; aiohttp would take it apart and put it together again."""
+        query = f"?{urlencode(params)}" if params else ""
+        return yarl.URL(f"{self._access.server}{path}{query}", encoded=True)
+
+    def _headers(self, body: bytes | None, more: Mapping[str, str] | None) -> dict[str, str]:
+        headers = {} if body is None else dict(_JSON)
+        headers.update(more or {})
         token = self._access.bearer()
         if token:
             headers["Authorization"] = f"Bearer {token}"
