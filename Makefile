@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STACK ?= embedded
+CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
-.PHONY: up destroy test check bench lock venv clean
+.PHONY: up destroy test check check-caph cluster-api bench lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -31,6 +32,13 @@ check: venv ## Lint, types, import rules.
 test: venv ## The whole suite, on clusters of its own.
 	@$(BIN)/bex setup --yes
 	$(BIN)/pytest
+
+check-caph: venv ## The hetzner overlay against CAPH's own definitions: make check-caph CRDS=DIR
+	@test -n "$(CRDS)" || { echo "name the folder with CAPH's definitions: make check-caph CRDS=DIR"; exit 2; }
+	CRDS=$(abspath $(CRDS)) $(BIN)/pytest --durations=0 tests/caph/check_caph.py
+
+cluster-api: ## Build kind and clusterctl from the pinned modules, for the stack `local`.
+	cd tools/cluster-api && GOFLAGS=-mod=readonly CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CLUSTER_API_BIN)/ sigs.k8s.io/kind sigs.k8s.io/cluster-api/cmd/clusterctl
 
 bench: venv ## Ratios within one run; prints a table.
 	@$(BIN)/bex setup --yes
