@@ -47,7 +47,8 @@ def overlay(stack: models.CapdSettings, lock: pins.Lock) -> list[shapes.Manifest
         capd.Overlay(
             cluster=cluster,
             node_image=_node_image(stack, lock),
-            load_balancer_image=stack.load_balancer_image or pins.LOAD_BALANCER.reference,
+            load_balancer_image=stack.load_balancer_image
+            or shared.on_docker(stack, pins.LOAD_BALANCER.reference),
             registry_url=registry.MACHINE_URL,
             mirror=shared.mirror_of(stack),
             workers=None if stack.is_autoscaled else stack.workers,
@@ -58,7 +59,9 @@ def overlay(stack: models.CapdSettings, lock: pins.Lock) -> list[shapes.Manifest
 
 
 def _node_image(stack: models.CapdSettings, lock: pins.Lock) -> str:
-    return stack.node_image or lock.reference(pins.NODE_IMAGES[stack.kubernetes_version])
+    if stack.node_image:
+        return stack.node_image
+    return shared.on_docker(stack, lock.reference(pins.NODE_IMAGES[stack.kubernetes_version]))
 
 
 def _kind(stack: models.CapdSettings, lock: pins.Lock) -> pulumi.Output[str] | None:
@@ -90,7 +93,7 @@ def _registry(
     """Register registry and operator image; return the registry and how the image is named."""
     push = passwords.Password("registry-password", user=zot.PUSHER)
     args = registry.RegistryArgs(
-        image=stack.registry_image or lock.reference(pins.ZOT),
+        image=stack.registry_image or shared.on_docker(stack, lock.reference(pins.ZOT)),
         htpasswd=push.htpasswd,
         port=stack.registry_port,
     )
@@ -123,7 +126,8 @@ def _edge(stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock
     edge.Forwarder(
         "edge-ports",
         edge.ForwarderArgs(
-            image=stack.load_balancer_image or lock.reference(pins.LOAD_BALANCER),
+            image=stack.load_balancer_image
+            or shared.on_docker(stack, lock.reference(pins.LOAD_BALANCER)),
             address=address,
             http_port=stack.edge_http_port,
             https_port=stack.edge_https_port,

@@ -81,7 +81,6 @@ def _day_0(stack: models.CaphSettings, lock: pins.Lock) -> pulumi.Output[str] | 
             admin_addresses=stack.admin_addresses,
             k3s_sha256=lock.sha256(pins.K3S_BINARY),
             known_hosts=f"{shared.KUBECONFIGS}/{pulumi.get_stack()}/known_hosts",
-            mirror_url=None,
         ),
     )
     return day_0.kubeconfig

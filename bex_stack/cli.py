@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich import markup
 
-from bex_stack import app_commands, errors, exit_codes, options, printing, targets
+from bex_stack import (
+    app_commands,
+    errors,
+    exit_codes,
+    options,
+    pin_commands,
+    printing,
+    targets,
+)
 
 if TYPE_CHECKING:
     from bex_stack import app_table
@@ -189,3 +197,4 @@ def _print_apps(rows: "list[app_table.Row]") -> None:
 
 
 app_commands.register(app)
+pin_commands.register(app)

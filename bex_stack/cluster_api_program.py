@@ -83,6 +83,16 @@ def mirror_of(stack: models.ClusterApiSettings) -> str | None:
     return stack.mirror[0] if stack.mirror else None
 
 
+def on_docker(stack: models.ClusterApiSettings, reference: str) -> str:
+    """Name an image that this host's Docker pulls: from the mirror, if there is one.
+
+    Docker has no configuration of ours, so the name itself changes; machines' containerd has, and
+    images of the clusters keep their names.
+    """
+    mirror, rest = mirror_of(stack), reference.partition("/")[2]
+    return f"{mirror}/{rest}" if mirror else reference
+
+
 def infra_cluster_on(
     stack: models.CapdSettings | models.CaphSettings, kubeconfig: pulumi.Input[str] | None
 ) -> infra_cluster.InfraCluster:

@@ -31,8 +31,6 @@ class HetznerInfraArgs:
     """Networks that reach SSH and the infra API; nobody without any."""
     k3s_sha256: str | None
     known_hosts: str
-    mirror_url: str | None
-    """Folder, as a URL the server reaches, in the place of k3s' own."""
 
 
 class HetznerInfra(pulumi.ComponentResource):
@@ -132,7 +130,6 @@ class HetznerInfra(pulumi.ComponentResource):
             labels=labels,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        url = args.mirror_url or pins.K3S_BINARY.url
         return hcloud.Server(
             f"{name}-server",
             name=f"{args.cluster_name}-infra-0",
@@ -147,7 +144,7 @@ class HetznerInfra(pulumi.ComponentResource):
             ],
             networks=[{"network_id": subnet.network_id}],
             user_data=address.ip_address.apply(
-                lambda ip: infra_server.user_data(url, args.k3s_sha256, ip)
+                lambda ip: infra_server.user_data(pins.K3S_BINARY.url, args.k3s_sha256, ip)
             ),
             labels=labels,
             opts=pulumi.ResourceOptions(

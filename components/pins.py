@@ -168,6 +168,30 @@ LOCAL_PATH = Image("docker.io/rancher/local-path-provisioner:v0.0.36", ("capd",)
 LOCAL_PATH_WORKER = Image("docker.io/library/busybox:1.37.0", ("capd",))
 LOAD_BALANCER = Image("docker.io/kindest/haproxy:v20230606-42a2262b", ("capd",))
 
+OF_CHARTS: Sequence[Image] = (
+    *(
+        Image(f"quay.io/jetstack/cert-manager-{part}:{CERT_MANAGER}", BOTH)
+        for part in ("controller", "webhook", "cainjector", "startupapicheck", "acmesolver")
+    ),
+    *(
+        Image(f"registry.k8s.io/cluster-api/{part}:{CLUSTER_API}", BOTH)
+        for part in (
+            "cluster-api-controller",
+            "kubeadm-bootstrap-controller",
+            "kubeadm-control-plane-controller",
+        )
+    ),
+    Image(f"gcr.io/k8s-staging-cluster-api/capd-manager:{CLUSTER_API}", ("capd",)),
+    Image(f"ghcr.io/syself/caph:{CAPH}", ("caph",)),
+    Image("docker.io/hetznercloud/hcloud-cloud-controller-manager:v1.31.1", ("caph",)),
+    Image("docker.io/hetznercloud/hcloud-csi-driver:v2.21.2", ("caph",)),
+    Image("docker.io/library/traefik:v3.7.5", BOTH),
+    Image("registry.k8s.io/metrics-server/metrics-server:v0.7.2", BOTH),
+    Image("ghcr.io/postfinance/kubelet-csr-approver:v1.2.7", BOTH),
+)
+"""Images that charts and components name themselves; a mirror must have them. Those of the pod
+networks and of the CSI driver's sidecars are not here yet: their names are inside the charts."""
+
 IMAGES: Sequence[Image] = (
     ZOT,
     PAUSE,
@@ -175,6 +199,7 @@ IMAGES: Sequence[Image] = (
     LOCAL_PATH,
     LOCAL_PATH_WORKER,
     LOAD_BALANCER,
+    *OF_CHARTS,
 )
 
 NODE_IMAGES: Mapping[str, Image] = {

@@ -15,6 +15,7 @@ from components.manifests import operator
 from tests.support import pulumi_recorder
 
 ROOT = Path(__file__).parents[2]
+DOCKER = "docker:index/remoteImage"
 STACKS = ("embedded", "local", "hetzner")
 APP_LAYER = ("bex:components:AppOperator", "bex:components:AppSet")
 SAME_APPS = {"bex:apps": '["*"]'}
@@ -186,6 +187,9 @@ def test_mirror_takes_the_place_of_everything_outside_but_no_name_of_an_image() 
     }
 
     assert all(release.inputs["chart"].startswith("/srv/bex/") for release in releases)
+    pulled = [each.inputs["name"] for each in mirrored.of_type(f"{DOCKER}:RemoteImage")]
+    assert len(pulled) == 2
+    assert all(name.startswith("mirror.lan:5000/") for name in pulled)
     for public in ("docker.io", "ghcr.io", "quay.io", "registry.k8s.io"):
         content = files[f"/etc/containerd/certs.d/{public}/hosts.toml"]
         assert set(re.findall(r"https?://[^\"]+", content)) == {"http://mirror.lan:5000"}

@@ -106,7 +106,6 @@ MAKERS: dict[str, Callable[[], object]] = {
             admin_addresses=["198.51.100.7/32"],
             k3s_sha256="ab" * 32,
             known_hosts="infra/known_hosts",
-            mirror_url=None,
         ),
     ),
     "InfraCluster": lambda: infra_cluster.InfraCluster(
