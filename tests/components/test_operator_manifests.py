@@ -20,8 +20,6 @@ def test_order_is_that_of_need() -> None:
         ("Namespace", "bex-system"),
         ("Namespace", "bex-apps"),
         ("CustomResourceDefinition", "apps.app.bex.co"),
-        ("MutatingAdmissionPolicy", "finalizer.app.bex.co"),
-        ("MutatingAdmissionPolicyBinding", "finalizer.app.bex.co"),
         ("ServiceAccount", "bex-controller-manager"),
         ("ClusterRole", "bex-operator"),
         ("ClusterRoleBinding", "bex-operator"),
@@ -114,7 +112,9 @@ def test_no_more_kinds_are_granted_than_are_touched() -> None:
     """The table lists what the operator has a reason for."""
     touched = {(each.group, each.plural) for each in (kinds.APP, kinds.POD, kinds.NAMESPACE)}
     touched |= {(each.group, each.plural) for each in (*views.CHILDREN, kinds.EVENT)}
-    touched |= {(each.group, each.plural) for each in (kinds.CONTROLLER_REVISION, kinds.JOB)}
+    touched |= {
+        (each.group, each.plural) for each in (kinds.CONTROLLER_REVISION, kinds.JOB, kinds.NODE)
+    }
 
     granted = {(each.group, each.resource.partition("/")[0]) for each in rights.OPERATOR}
     assert granted == touched

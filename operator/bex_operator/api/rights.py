@@ -37,6 +37,8 @@ OPERATOR: tuple[Right, ...] = (
     Right("policy", "poddisruptionbudgets", CHILD),
     Right("autoscaling", "horizontalpodautoscalers", CHILD),
     Right("", "pods", READ),
+    # How much room there is, for Apps that wait for some.
+    Right("", "nodes", ("list",)),
     Right("", "namespaces", READ),
     Right("events.k8s.io", "events", ("create",)),
 )
@@ -46,7 +48,7 @@ OPERATOR_IN_APPS: tuple[Right, ...] = (
 )
 """Where Apps live, namespace by namespace: whether a Secret that an App names is protected."""
 OPERATOR_IN_SYSTEM: tuple[Right, ...] = (
-    Right("coordination.k8s.io", "leases", ("get", "create", "update")),
+    Right("coordination.k8s.io", "leases", ("get", "watch", "create", "update")),
 )
 """In the platform's own namespace only."""
 

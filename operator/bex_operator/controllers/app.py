@@ -11,6 +11,7 @@ import pydantic
 from bex_operator.api import app
 from bex_operator.controllers import artefacts as making
 from bex_operator.controllers import (
+    capacity,
     children,
     protection,
     recorder,
@@ -64,6 +65,7 @@ class Controller:
         self._line = work.Line(self.reconcile, writer.counted)
         self._wakes = wakes.Wakes(seen, self._line.queue)
         self._guard = protection.Guard(writer.kube, policy.own_secrets)
+        self._gauge = capacity.Gauge(writer.kube)
         self._reporter = reporting.Reporter(seen, writer, told)
         self._keeper = keeping.Keeper(seen, writer, self._reporter, resolve, clock)
         self._applier = workloads.Applier(seen, writer, self._wakes)
@@ -128,8 +130,10 @@ class Controller:
         rendered = workload.render(wanted, owner, release, outcome.granted)
         leaving = await self._applier.apply(owner, rendered)
         now = self._clock()
+        observed = self._observe(settled.manifest)
+        rooms = await self._gauge.rooms() if rollouts.waits_for_room(observed) else ()
         observed = dataclasses.replace(
-            self._observe(settled.manifest), leaving=leaving, standing=settled.standing
+            observed, leaving=leaving, standing=settled.standing, rooms=rooms
         )
         after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
         await self._reporter.report(settled.manifest, before, after, now)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app
+from bex_operator.plan import capacity
 from bex_operator.plan import pods as pods_plan
 
 SLOW_START_SECONDS = 20
@@ -66,6 +67,7 @@ def first(
     current: Sequence[pods_plan.Pod],
     *,
     now: datetime.datetime,
+    rooms: Sequence[capacity.Room] = (),
 ) -> Cause | None:
     """Return the first blocking cause among the pods of the newest revision.
 
@@ -74,8 +76,10 @@ def first(
     waiting = [pod for pod in current if not pod.ready]
     refused = _refused(deployment) if not current or waiting else None
     found = [refused] if refused else []
-    for look in (_image, _configuration, _machine, _crash):
+    for look in (_image, _configuration):
         found += [cause for pod in waiting for cause in look(wanted, pod)]
+    found += [cause for pod in waiting for cause in _machine(wanted, pod, rooms)]
+    found += [cause for pod in waiting for cause in _crash(wanted, pod)]
     found += [cause for pod in waiting for cause in _probe(wanted, pod, now)]
     return found[0] if found else None
 
@@ -108,9 +112,16 @@ def _configuration(_: app.App, pod: pods_plan.Pod) -> Iterator[Cause]:
         yield Cause("CreateContainerConfigError", message, True)
 
 
-def _machine(_: app.App, pod: pods_plan.Pod) -> Iterator[Cause]:
-    if pod.unschedulable is not None:
-        yield Cause("Unschedulable", f"no machine has room: {pod.unschedulable}", False)
+def _machine(
+    wanted: app.App, pod: pods_plan.Pod, rooms: Sequence[capacity.Room]
+) -> Iterator[Cause]:
+    if pod.unschedulable is None:
+        return
+    # What the scheduler tried after that is of no help to anybody.
+    said = pod.unschedulable.partition(" preemption:")[0]
+    room = capacity.describe(wanted, rooms) if rooms else ""
+    message = f"{room} ({said})" if room else said
+    yield Cause("Unschedulable", f"no machine has room: {message}", False)
 
 
 def _crash(wanted: app.App, pod: pods_plan.Pod) -> Iterator[Cause]:

@@ -9,7 +9,7 @@ from bex_operator.plan import claims, rollouts, workload
 Fact = conditions.Fact
 
 
-def ready(wanted: app.App, rollout: rollouts.Rollout) -> Fact:
+def ready(wanted: app.App, rollout: rollouts.Rollout, hosts: claims.Outcome) -> Fact:
     """Every wanted replica of the newest revision serves."""
     count = f"{rollout.ready}/{rollout.wanted} replicas ready"
     if rollout.wanted == 0:
@@ -20,7 +20,9 @@ def ready(wanted: app.App, rollout: rollouts.Rollout) -> Fact:
         )
         return Fact(conditions.READY, False, reason, f"parked: {field}")
     if rollout.complete:
-        return Fact(conditions.READY, True, "Deployed", count)
+        # It serves; what it lacks is told all the same, where people look first.
+        message = "; ".join([count, *map(_loss, hosts.lost)])
+        return Fact(conditions.READY, True, "Deployed", message)
     if rollout.leaving:
         message = f"waits for the old {' and '.join(rollout.leaving)} to be gone"
         return Fact(conditions.READY, False, "ChildLeaving", message)
@@ -108,13 +110,18 @@ def _loss(loss: claims.Loss) -> str:
     return f"host {loss.host!r} overlaps with {loss.over!r}, which belongs to {winner}"
 
 
-def degraded(wanted: app.App, observed: rollouts.Observed, rollout: rollouts.Rollout) -> Fact:
+def degraded(
+    wanted: app.App, observed: rollouts.Observed, rollout: rollouts.Rollout, hosts: claims.Outcome
+) -> Fact:
     """It serves, but with less than was asked for."""
     held = rollout.standing.held
     waits = held is not None and not held.broken
     if rollout.serving and rollout.cause is not None and not waits and workload.replicas_of(wanted):
         message = f"it serves, but: {rollout.cause.message}"
         return Fact(conditions.DEGRADED, True, rollout.cause.reason, message)
+    if hosts.lost and rollout.serving:
+        message = f"it serves, but: {'; '.join(map(_loss, hosts.lost))}"
+        return Fact(conditions.DEGRADED, True, _loss_reason(hosts.lost), message)
     if workload.is_autoscaled(wanted) and _is_blind(observed.autoscaler):
         message = "replicas follow no load: the autoscaler gets no CPU metrics of the pods"
         return Fact(conditions.DEGRADED, True, "AutoscalerWithoutMetrics", message)

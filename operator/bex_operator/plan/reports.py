@@ -9,7 +9,16 @@ import pydantic
 
 from bex_operator.api import app, conditions, names, status
 from bex_operator.api import hosts as hosts_api
-from bex_operator.plan import causes, claims, facts, history, predeploy, rollouts, workload
+from bex_operator.plan import (
+    capacity,
+    causes,
+    claims,
+    facts,
+    history,
+    predeploy,
+    rollouts,
+    workload,
+)
 
 Fact = conditions.Fact
 
@@ -97,12 +106,12 @@ def report(
     rollout = rollouts.measure(wanted, observed, release, before, now)
     urls = _urls(wanted, observed, hosts.granted, addresses)
     found = [
-        facts.ready(wanted, rollout),
+        facts.ready(wanted, rollout, hosts),
         facts.released(wanted, rollout),
         facts.progressing(wanted, rollout),
         facts.routed(hosts),
         facts.claimed(wanted, hosts, addresses.base_domain),
-        facts.degraded(wanted, observed, rollout),
+        facts.degraded(wanted, observed, rollout, hosts),
         *facts.sleeps(wanted),
     ]
     active, was = rollout.active, before or status.AppStatus(phase="Pending", observed_generation=0)
@@ -137,6 +146,8 @@ def recheck_seconds(observed: rollouts.Observed, *, now: datetime.datetime) -> f
         for pod in observed.pods
         if pod.running_since is not None and not pod.ready
     ]
+    if rollouts.waits_for_room(observed):
+        waits.append(capacity.RECHECK_SECONDS)
     return min((wait + 0.5 for wait in waits if wait > 0), default=None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app, status
-from bex_operator.plan import causes, containers, releases, workload
+from bex_operator.plan import capacity, causes, containers, releases, workload
 from bex_operator.plan import pods as pods_plan
 
 
@@ -38,6 +38,8 @@ class Observed:
     leaving: Sequence[str] = ()
     """Kinds of children that are on their way out and must be gone before they are made anew."""
     standing: Standing = Standing()
+    rooms: Sequence[capacity.Room] = ()
+    """The machines, if a pod waits for room on one."""
 
     @property
     def generation(self) -> int:
@@ -68,6 +70,11 @@ class Rollout:
         if self.standing.held is not None:
             return False
         return self.ready >= self.wanted and self.settled and not self.leaving
+
+
+def waits_for_room(observed: Observed) -> bool:
+    """Tell whether no machine takes a pod."""
+    return any(pod.unschedulable is not None for pod in observed.pods)
 
 
 def measure(
@@ -103,7 +110,7 @@ def _cause(
     wanted: app.App, observed: Observed, current: Sequence[pods_plan.Pod], now: datetime.datetime
 ) -> causes.Cause | None:
     held = observed.standing.held
-    return held or causes.first(wanted, observed.deployment, current, now=now)
+    return held or causes.first(wanted, observed.deployment, current, now=now, rooms=observed.rooms)
 
 
 def _is_settled(deployment: Mapping[str, Any] | None, count: int) -> bool:

@@ -274,3 +274,21 @@ def test_app_that_wants_to_sleep_hears_that_it_will_not(seconds: int | None, tol
     if found is not None:
         assert (found.status, found.reason) == ("False", "NotSupportedYet")
         assert "no effect yet" in found.message
+
+
+def test_lost_host_is_told_where_people_look_first() -> None:
+    """The App serves all the same, with less than was asked for."""
+    winner = claims.Claimant("2026-01-31T12:00:00Z", "other", "shop", "u")
+    lost = claims.Loss("b.example.com", winner, "b.example.com")
+
+    found = report(pod(), active="rev-2", hosts=claims.Outcome(("a.example.com",), (lost,)))
+
+    ready = conditions.find(found.conditions, "Ready")
+    degraded = conditions.find(found.conditions, "Degraded")
+    assert ready is not None
+    assert degraded is not None
+    assert (ready.status, ready.message) == (
+        "True",
+        "1/1 replicas ready; host 'b.example.com' belongs to App other/shop",
+    )
+    assert (degraded.status, degraded.reason) == ("True", "HostTaken")
