@@ -27,7 +27,6 @@ def render(*, users: Sequence[str] = (), edge_user: str | None = None) -> list[M
         _namespace(api.SYSTEM_NAMESPACE, _security("restricted")),
         _namespace(api.NAMESPACE, _security("baseline")),
         api.crd(),
-        *api.finalizing(),
         {
             "apiVersion": "v1",
             "kind": "ServiceAccount",

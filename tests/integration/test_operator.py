@@ -35,8 +35,21 @@ async def test_new_app_gets_its_children_and_a_first_status(bench: Bench) -> Non
     for kind in CHILDREN:
         child = await bench.get(kind)
         assert child["metadata"]["ownerReferences"][0]["uid"] == app["metadata"]["uid"]
-    assert bench.writes() == 7  # finalizer, release, four children, status
+    assert bench.writes() == 6  # release, four children, status
     await bench.assert_settled()
+
+
+async def test_app_without_finalizer_gets_it(bench: Bench) -> None:
+    """Who makes an App by other means need not know of it; it costs one write more."""
+    await bench.create()
+    bare = {"metadata": {"finalizers": None}}
+    changed = await bench.kube.patch(kinds.APP, "web", bench.namespace, bare)
+    await bench.seen(bench.views.apps, changed)
+
+    app = await bench.reconcile()
+
+    assert app["metadata"]["finalizers"] == [names.FINALIZER]
+    assert bench.writes() == 5  # finalizer, release, Deployment, Service, status
 
 
 async def test_app_with_ready_pods_runs(running: Bench) -> None:

@@ -73,7 +73,7 @@ async def test_new_app_is_made_without_a_number(bench: Bench) -> None:
 
     await bench.reconcile()
 
-    assert bench.writes() == 7  # finalizer, release, Deployment, Service, budget, HPA, status
+    assert bench.writes() == 6  # release, Deployment, Service, budget, HPA, status
     await bench.assert_settled()
 
 

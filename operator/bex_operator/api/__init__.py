@@ -1,6 +1,5 @@
 """The App model, the one definition of an App: what may be written, and what the CRD says."""
 
-from bex_operator.api.admission import finalizing
 from bex_operator.api.app import Amounts, App, EnvVar, Resources, hosts_of, main_host_of
 from bex_operator.api.crd import crd
 from bex_operator.api.names import NAMESPACE, SYSTEM_NAMESPACE
@@ -13,7 +12,6 @@ __all__ = [
     "EnvVar",
     "Resources",
     "crd",
-    "finalizing",
     "hosts_of",
     "main_host_of",
 ]

@@ -299,14 +299,22 @@ class App(AppSpec):
     """Name of the App and of everything made for it."""
 
     def manifest(self, namespace: str) -> dict[str, Any]:
-        """Render the App object; what was left to its default is left to the API server's."""
+        """Render the App object; what was left to its default is left to the API server's.
+
+        It carries the operator's finalizer, which the operator need not write then; to an App that
+        was made by other means it adds it.
+        """
         spec = self.model_dump(
             mode="json", by_alias=True, exclude={"name"}, exclude_unset=True, exclude_none=True
         )
         return {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "metadata": {"name": self.name, "namespace": namespace},
+            "metadata": {
+                "name": self.name,
+                "namespace": namespace,
+                "finalizers": [names.FINALIZER],
+            },
             "spec": spec,
         }
 

@@ -101,20 +101,6 @@ MUTATING_WEBHOOK = Kind(
     "mutatingwebhookconfigurations",
     False,
 )
-MUTATING_POLICY = Kind(
-    "admissionregistration.k8s.io",
-    "v1",
-    "MutatingAdmissionPolicy",
-    "mutatingadmissionpolicies",
-    False,
-)
-MUTATING_POLICY_BINDING = Kind(
-    "admissionregistration.k8s.io",
-    "v1",
-    "MutatingAdmissionPolicyBinding",
-    "mutatingadmissionpolicybindings",
-    False,
-)
 VALIDATING_POLICY = Kind(
     "admissionregistration.k8s.io",
     "v1",

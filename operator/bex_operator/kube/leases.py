@@ -49,16 +49,29 @@ class _Sighting:
 class Election:
     """One candidate."""
 
-    def __init__(self, kube: client.Client, lease: Lease) -> None:
+    def __init__(
+        self, kube: client.Client, lease: Lease, *, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
         self.lease = lease
+        self._retry_seconds = retry_seconds
         self._kube = kube
         self._sighting: _Sighting | None = None
         self._held: dict[str, Any] | None = None
 
     async def acquire(self) -> None:
-        """Wait until we lead."""
-        while not await self._try():  # noqa: ASYNC110 - the event is in another process
-            await asyncio.sleep(RETRY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+        """Wait until we lead; a lease that is given up is taken at once."""
+        freed = asyncio.Event()
+        watching = asyncio.create_task(self._watch(freed))
+        try:
+            while not await self._try():
+                with contextlib.suppress(TimeoutError):
+                    jitter = random.uniform(0.8, 1.2)  # noqa: S311
+                    async with asyncio.timeout(self._retry_seconds * jitter):
+                        await freed.wait()
+                freed.clear()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def hold(self) -> None:
         """Renew until it fails for too long or somebody else leads; then return."""
@@ -80,9 +93,37 @@ class Election:
         held, self._held = self._held, None
         if held is None:
             return
+        try:
+            await self._empty(held)
+        except errors.Conflict:
+            # A renewal that was given up on the way may have arrived.
+            with contextlib.suppress(errors.KubeError):
+                found = await self._kube.get(kinds.LEASE, self.lease.name, self.lease.namespace)
+                if found["spec"].get("holderIdentity") == self.lease.identity:
+                    await self._empty(found)
+        except errors.KubeError as exc:
+            _log.warning("lease.not_released", lease=self.lease.name, error=str(exc)[:300])
+
+    async def _empty(self, held: dict[str, Any]) -> None:
         spec = held["spec"] | {"holderIdentity": "", "leaseDurationSeconds": 1}
-        with contextlib.suppress(errors.KubeError):
-            await self._kube.replace(held | {"spec": spec}, field_manager="bex-operator")
+        await self._kube.replace(held | {"spec": spec}, field_manager="bex-operator")
+
+    async def _watch(self, freed: asyncio.Event) -> None:
+        """Tell when nobody holds the lease; if it cannot be watched, trying now and then does."""
+        field = f"metadata.name={self.lease.name}"
+        while True:
+            with contextlib.suppress(errors.KubeError):
+                events = self._kube.watch(
+                    kinds.LEASE, self.lease.namespace, resource_version=None, fields=field
+                )
+                async with contextlib.aclosing(events):
+                    async for event in events:
+                        spec = event.object.get("spec") or {}
+                        if event.type != "BOOKMARK" and (
+                            event.type == "DELETED" or not spec.get("holderIdentity")
+                        ):
+                            freed.set()
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _try(self) -> bool:
         """Renew, or take what is free; False if somebody else leads or we could not ask."""

@@ -27,7 +27,11 @@ def test_manifest_holds_only_what_was_said() -> None:
     assert app.manifest("apps") == {
         "apiVersion": "app.bex.co/v1alpha1",
         "kind": "App",
-        "metadata": {"name": "web", "namespace": "apps"},
+        "metadata": {
+            "name": "web",
+            "namespace": "apps",
+            "finalizers": ["app.bex.co/finalizer"],
+        },
         "spec": {
             "image": "a/b:1",
             "healthCheckPath": "/up",
@@ -137,11 +141,11 @@ def test_autoscaling_needs_cpu_to_measure(fields: dict[str, Any], taken: bool) -
 def test_crafted_text_is_refused_quickly(field: str, text: str) -> None:
     """No pattern may be driven into exponential time."""
     limit = {"image": 512, "repo": 2048, "branch": 255, "root_dir": 512}.get(field, 253)
-    began = time.perf_counter()
+    began = time.process_time()
 
     refusal(**{"image": None, "repo": "https://h/a", field: text[: limit - 1] + "!"})
 
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 5  # exponential time would be years
 
 
 def test_every_field_is_runtime_operational_or_source() -> None:
