@@ -24,6 +24,8 @@ ON_CONTROL_PLANE: Mapping[str, str] = {CONTROL_PLANE: ""}
 
 _LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "bex"}
 _SELECTOR = {"app.kubernetes.io/name": NAME}
+_DEADLINE_SECONDS = 180
+"""A rollout that takes longer fails; the pods before it go on working."""
 _LOST_SECONDS = 30
 """How long a pod stays bound to a machine that does not answer."""
 
@@ -72,6 +74,7 @@ def _deployment(pod: Pod) -> Manifest:
         "metadata": _metadata(),
         "spec": {
             "replicas": pod.replicas,
+            "progressDeadlineSeconds": _DEADLINE_SECONDS,
             "selector": {"matchLabels": _SELECTOR},
             "strategy": {
                 "type": "RollingUpdate",
