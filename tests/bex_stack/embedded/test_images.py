@@ -1,8 +1,10 @@
 """What an image made from scratch is made of; pushing is in tests/integration."""
 
+import dataclasses
 import gzip
 import io
 import json
+import os
 import shutil
 import socket
 import tarfile
@@ -101,3 +103,42 @@ def test_registry_that_does_not_answer_is_not_one_without_the_image() -> None:
         port = listener.getsockname()[1]
 
     assert images.digest_in_registry(f"127.0.0.1:{port}", "bex/hello-go", "1") is None
+
+
+def test_packed_tree_keeps_modes_and_links_and_nothing_else(tmp_path: Path) -> None:
+    """Two trees of the same content are one layer, whoever made them, and when."""
+    packed = []
+    for number in (1, 2):
+        root = tmp_path / f"tree{number}"
+        (root / "usr/bin").mkdir(parents=True)
+        (root / "usr/bin/tool").write_bytes(b"run")
+        (root / "usr/bin/tool").chmod(0o755)
+        (root / "bin").symlink_to("usr/bin")
+        (root / "twin").hardlink_to(root / "usr/bin/tool")
+        os.utime(root / "usr/bin/tool", (number, number))
+        packed.append(oci_layout.pack_tree(root, tmp_path / f"layer{number}"))
+
+    with tarfile.open(packed[0].file) as archive:
+        found = {entry.name: (entry.type, entry.mode, entry.mtime) for entry in archive}
+        content = [archive.extractfile(name) for name in ("usr/bin/tool", "twin")]
+        texts = [file.read() for file in content if file]
+    assert packed[0].digest == packed[1].digest
+    assert found["usr/bin/tool"] == (tarfile.REGTYPE, 0o755, 0)
+    assert found["bin"][0] == tarfile.SYMTYPE
+    assert texts == [b"run", b"run"]
+
+
+def test_image_on_top_of_layers_lists_them_lowest_first(tmp_path: Path) -> None:
+    """Layers that were packed before are shared: linked, not copied."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/file").write_bytes(b"below")
+    below = oci_layout.pack_tree(tmp_path / "root", tmp_path / "layer")
+    image = dataclasses.replace(IMAGE, below=(below,))
+
+    manifest = json.loads(read_blob(tmp_path / "made", oci_layout.write(image, tmp_path / "made")))
+    config = json.loads(read_blob(tmp_path / "made", manifest["config"]["digest"]))
+
+    assert manifest["layers"][0] == below.described
+    assert len(manifest["layers"]) == 2
+    assert config["rootfs"]["diff_ids"][0] == below.diff_id
+    assert below.file.stat().st_nlink == 2
