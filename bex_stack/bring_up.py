@@ -38,9 +38,12 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
         errors.StackError: a resource failed, or an app does not answer.
         engine errors: the state cannot be used, or the program is refused.
     """
-    console.print(_headline(target), soft_wrap=True)
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
+    if not target.is_embedded:
+        engine.up()  # refused as a whole, with the command that does it
+        return
+    console.print(_headline(target), soft_wrap=True)
     engine.outputs()  # refuses a broken state or a wrong passphrase before the host is touched
     hosts.prepare(target, console, assume_yes=assume_yes)
     if not assume_yes:

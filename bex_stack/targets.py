@@ -29,6 +29,11 @@ class Target:
     apps: tuple[api.App, ...]
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether this host is where the stack's machines live."""
+        return isinstance(self.settings, models.EmbeddedSettings)
+
+    @property
     def embedded(self) -> models.EmbeddedSettings:
         """The settings of a stack whose machines live on this host.
 

@@ -245,7 +245,7 @@ def test_up_is_refused_while_something_has_no_checksum() -> None:
 
     with pytest.raises(errors.BadSettings, match="bex:operatorImage is not set") as refused:
         pulumi_recorder.record(program.deploy, stack="hetzner", config=config, preview=False)
-    assert "no checksum yet" in str(refused.value)
+    assert "have no checksum yet" in str(refused.value)
 
 
 def images_in(value: Any) -> Iterator[str]:
