@@ -27,6 +27,11 @@ def test_order_is_that_of_need() -> None:
         ("RoleBinding", "bex-operator"),
         ("ClusterRole", "bex-operator-secrets"),
         ("RoleBinding", "bex-operator-secrets"),
+        ("Namespace", "bex-builds"),
+        ("ValidatingAdmissionPolicy", "bex-builds-are-confined"),
+        ("ValidatingAdmissionPolicyBinding", "bex-builds-are-confined"),
+        ("Role", "bex-operator-builds"),
+        ("RoleBinding", "bex-operator-builds"),
         ("ClusterRole", "bex-edge"),
         ("ClusterRoleBinding", "bex-edge"),
     ]

@@ -34,6 +34,18 @@ def has_two_ready(embedded: support.Embedded, namespace: str) -> bool:
     return len(pods) == 2
 
 
+def running_pid(embedded: support.Embedded, name: str) -> int:
+    """Id of a supervised process, once it runs: it may be on its way back after others' faults."""
+    found: list[int] = []
+
+    def runs() -> bool:
+        found.append(supervision.states(embedded.instance)[name].pid)
+        return found[-1] > 0  # to kill 0 would be to kill the whole test run
+
+    support.wait_until(runs, f"{name} runs")
+    return found[-1]
+
+
 def is_healed(embedded: support.Embedded, namespace: str, killed: str, pid: int) -> bool:
     """Whether *killed* runs with another id, all machines are as wanted and the pods answer."""
     state = supervision.states(embedded.instance).get(killed)
@@ -51,10 +63,10 @@ def is_healed(embedded: support.Embedded, namespace: str, killed: str, pid: int)
 )
 def test_a_killed_process_comes_back(embedded: support.Embedded, hello: str, name: str) -> None:
     """kill -9 of any supervised process heals without a person."""
-    pid = supervision.states(embedded.instance)[name].pid
+    pid = running_pid(embedded, name)
     os.kill(pid, signal.SIGKILL)
 
-    support.wait_until(lambda: is_healed(embedded, hello, name, pid), f"{name} healed", 120)
+    support.wait_until(lambda: is_healed(embedded, hello, name, pid), f"{name} healed")
 
 
 @pytest.mark.parametrize("program", machine_processes.PROGRAMS)
@@ -63,10 +75,10 @@ def test_a_program_killed_inside_its_machine_comes_back(
 ) -> None:
     """kill -9 of the program itself, not of what keeps it, heals as well, and leaves one of it."""
     name = f"{WORKER}-{program}"
-    keeper = supervision.states(embedded.instance)[name].pid
+    keeper = running_pid(embedded, name)
     os.kill(_child(keeper), signal.SIGKILL)
 
-    support.wait_until(lambda: is_healed(embedded, hello, name, keeper), f"{name} healed", 120)
+    support.wait_until(lambda: is_healed(embedded, hello, name, keeper), f"{name} healed")
 
 
 def test_a_killed_first_process_ends_and_restarts_its_machine(
@@ -75,12 +87,10 @@ def test_a_killed_first_process_ends_and_restarts_its_machine(
     """kill -9 of a machine's pid 1 ends all of the machine; it comes back with its pods."""
     pid = machines.init_pid(embedded.instance, WORKER)
     assert pid is not None
-    keeper = supervision.states(embedded.instance)[WORKER].pid
+    keeper = running_pid(embedded, WORKER)
     os.kill(pid, signal.SIGKILL)
 
-    support.wait_until(
-        lambda: is_healed(embedded, hello, WORKER, keeper), "the machine healed", 120
-    )
+    support.wait_until(lambda: is_healed(embedded, hello, WORKER, keeper), "the machine healed")
 
 
 def test_a_machine_without_its_network_is_mended_by_ensure(
@@ -93,26 +103,25 @@ def test_a_machine_without_its_network_is_mended_by_ensure(
     embedded.ensure_machine(machine)
 
     assert not settled
-    support.wait_until(lambda: has_two_ready(embedded, hello), "the pods answer again", 120)
+    support.wait_until(lambda: has_two_ready(embedded, hello), "the pods answer again")
 
 
 def test_a_stopped_machine_is_noticed_and_its_pods_move(
     embedded: support.Embedded, hello: str
 ) -> None:
-    """A machine that stays down is NotReady within 20 s, its pod runs elsewhere; ensure heals."""
+    """A machine that stays down becomes NotReady, its pod runs elsewhere; ensure heals."""
     machine = support.MACHINES[2]
     supervision.stop(embedded.instance, machine_processes.names(machine.name))
-    support.wait_until(lambda: not embedded.is_node_ready(machine.name), "it is NotReady", 20)
+    support.wait_until(lambda: not embedded.is_node_ready(machine.name), "it is NotReady")
     settled = machines.is_settled(embedded.instance, machine, embedded.tools.paths)
     support.wait_until(
         lambda: _nodes(embedded, hello) == {WORKER, ""} or _nodes(embedded, hello) == {WORKER},
         "the pod is taken from it",
-        90,
     )
     embedded.ensure_machine(machine)
 
     assert not settled
-    support.wait_until(lambda: has_two_ready(embedded, hello), "both pods are Ready again", 60)
+    support.wait_until(lambda: has_two_ready(embedded, hello), "both pods are Ready again")
 
 
 def _nodes(embedded: support.Embedded, namespace: str) -> set[str]:

@@ -20,6 +20,7 @@ from bex_stack.engine import events
 from tests.support import api_server
 from tests.support.api_server import ApiServer
 from tests.support.engine_project import Project
+from tests.support.waiting import wait_until
 
 HEAD = """
 from pathlib import Path
@@ -53,7 +54,8 @@ CustomResource(
         "name": "g", "namespace": "default",
         # The garbage collector learns of a new kind after up to 30 s only.
         "annotations": {"pulumi.com/deletionPropagationPolicy": "background",
-                        "pulumi.com/waitFor": "condition=Ready", "pulumi.com/timeoutSeconds": "9"}},
+                        "pulumi.com/waitFor": "condition=Ready",
+                        "pulumi.com/timeoutSeconds": "99"}},
     opts=Opts(depends_on=[crd]))
 """
 )
@@ -84,10 +86,7 @@ class Cluster:
 
     def set_status(self, kind: kinds.Kind, name: str, status: dict[str, Any]) -> None:
         """Write an object's status as its controller would, as soon as the object is there."""
-        deadline = time.monotonic() + 20
-        while self.get(kind, name) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: self.get(kind, name) is not None, f"{kind.kind} {name} is there")
         self.call(
             lambda client: client.patch(
                 kind, name, "default", {"status": status}, subresource="status"
@@ -191,7 +190,7 @@ def test_wait_for_condition_of_this_generation(project: Project, cluster: Cluste
     other.start()
     first = project.up(GADGETS.replace("SIZE", "1"))
     other.join()
-    stale = project.up(GADGETS.replace("SIZE", "2").replace('"9"', '"2"'))
+    stale = project.up(GADGETS.replace("SIZE", "2").replace('"99"', '"3"'))
     cluster.set_status(GADGET, "g", {"conditions": [{**ready, "observedGeneration": 2}]})
     again = project.up()
 
@@ -207,7 +206,7 @@ k8s.apps.v1.Deployment("web", metadata={"name": "web", "namespace": "default"},
           "template": {"metadata": {"labels": {"app": "web"}},
                        "spec": {"containers": [{"name": "web", "image": "example.invalid/web",
                            "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}}}]}}},
-    opts=Opts(custom_timeouts=pulumi.CustomTimeouts(create="30s", delete="30s")))
+    opts=Opts(custom_timeouts=pulumi.CustomTimeouts(create="120s", delete="120s")))
 """
 READY = {
     "observedGeneration": 1,
@@ -220,13 +219,21 @@ READY = {
 
 def test_deployment_is_waited_for_with_progress(project: Project, cluster: Cluster) -> None:
     """Up ends when the replicas are available; until then it says how many are."""
-    other = threading.Thread(target=cluster.set_status, args=(kinds.DEPLOYMENT, "web", READY))
-    threading.Timer(1.5, other.start).start()
+
+    def told() -> bool:
+        return any(isinstance(each, events.Progress) for each in project.events)
+
+    def finish() -> None:
+        wait_until(told, "up says how far it is")
+        cluster.set_status(kinds.DEPLOYMENT, "web", READY)
+
+    other = threading.Thread(target=finish)
+    other.start()
     result = project.up(DEPLOYMENT)
-    told = [each.message for each in project.events if isinstance(each, events.Progress)]
+    other.join()
 
     assert not result.failed
-    assert told
+    assert told()
     assert project.up().changes == {"same": 2}
 
 
@@ -257,7 +264,7 @@ def test_stopping_cuts_a_wait_short(project: Project, cluster: Cluster) -> None:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=15)
+    output, _ = process.communicate(timeout=60)
     cluster.set_status(kinds.DEPLOYMENT, "web", READY)
 
     assert process.returncode == 3, output

@@ -1,7 +1,6 @@
 """The client against a real API server, and against one that misbehaves."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -200,18 +199,17 @@ async def test_ready_server_is_ready(kube: client.Client) -> None:
 
 async def test_watch_ends_when_the_server_says(kube: client.Client, namespace: str) -> None:
     """A watch lasts as long as asked for."""
-    began = time.monotonic()
     version = (await kube.list(kinds.CONFIG_MAP, namespace)).resource_version
 
-    events = [
-        event
-        async for event in kube.watch(
-            kinds.CONFIG_MAP, namespace, resource_version=version, timeout_seconds=1
-        )
-    ]
+    async with asyncio.timeout(60):
+        events = [
+            event
+            async for event in kube.watch(
+                kinds.CONFIG_MAP, namespace, resource_version=version, timeout_seconds=1
+            )
+        ]
 
     assert all(event.type == "BOOKMARK" for event in events)
-    assert time.monotonic() - began < 5
 
 
 def write_kubeconfig(path: Path, **user: Any) -> Path:

@@ -101,7 +101,7 @@ async def test_namespace_that_ends_takes_its_apps_along(
 
         await kube.delete(kinds.NAMESPACE, namespace)
 
-        await until(lambda: _is_gone(kube, namespace), "the namespace is gone", 60)
+        await until(lambda: _is_gone(kube, namespace), "the namespace is gone")
         assert all(not worker.done() for worker in workers)
         failures = [
             sample

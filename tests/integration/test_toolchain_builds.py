@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from bex_stack.embedded import binaries, build_progress, building, golang, toolchain
 from tests.support import go_caches
+from tests.support.waiting import wait_until
 
 COMMAND = (sys.executable, "-m", "bex_stack.embedded.toolchain", "build", "pause")
 TIMEOUT_SECONDS = 180
@@ -69,7 +69,7 @@ def test_ensure_builds_once(tmp_path: Path) -> None:
     first, second = Recorder(), Recorder()
     path = toolchain.ensure(["pause"], progress=first, cache=tmp_path).path("pause")
     toolchain.ensure(["pause"], progress=second, cache=tmp_path)
-    done = subprocess.run([path, "--", "sh", "-c", "exit 7"], check=False, timeout=10)
+    done = subprocess.run([path, "--", "sh", "-c", "exit 7"], check=False, timeout=TIMEOUT_SECONDS)
 
     assert (first.told, second.told) == (["started pause", "finished pause"], [])
     assert done.returncode == 7
@@ -115,7 +115,7 @@ def test_failed_build_says_why_and_how_to_repeat_it(tmp_path: Path) -> None:
     message = str(raised.value)
     command = message.rpartition("Repeat it with:\n")[2]
     again = subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60
+        ["sh", "-c", command], capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
     )
 
     assert "missing: directory not found" in message
@@ -129,14 +129,13 @@ def test_killed_build_is_finished_by_the_next(tmp_path: Path, environment: dict[
     path = toolchain.locate(["pause"], cache=tmp_path)["pause"]
     with subprocess.Popen(COMMAND, env=empty, stderr=subprocess.PIPE, text=True) as killed:
         line = killed.stderr.readline() if killed.stderr else ""
-        time.sleep(1)  # now the standard library is being compiled
+        wait_until(lambda: _builds(path.parent), "the compiler runs")
         killed.send_signal(signal.SIGKILL)
-    time.sleep(0.5)
 
+    wait_until(lambda: not _builds(path.parent), "the compiler has ended")
     assert line.startswith("building pause")
     assert not path.exists()
-    assert not [pid for pid in Path("/proc").glob("[0-9]*") if _runs_go_build(pid, path.parent)]
-    assert subprocess.run(COMMAND, env=environment, check=False, timeout=60).returncode == 0
+    subprocess.run(COMMAND, env=environment, check=True, timeout=TIMEOUT_SECONDS)
     assert path.exists()
 
 
@@ -144,9 +143,14 @@ def test_killed_build_is_finished_by_the_next(tmp_path: Path, environment: dict[
 def test_background_build_is_waited_for(tmp_path: Path) -> None:
     """A build started in the background hands over its programs, or its error."""
     recorder: build_progress.Progress = Recorder()
-    tools = toolchain.start_background(["pause"], progress=recorder, cache=tmp_path).wait(60)
+    build = toolchain.start_background(["pause"], progress=recorder, cache=tmp_path)
+    tools = build.wait(TIMEOUT_SECONDS)
 
     assert tools.path("pause").exists()
+
+
+def _builds(folder: Path) -> bool:
+    return any(_runs_go_build(process, folder) for process in Path("/proc").glob("[0-9]*"))
 
 
 def _runs_go_build(process: Path, folder: Path) -> bool:

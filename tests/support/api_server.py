@@ -10,7 +10,6 @@ import datetime
 import ipaddress
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -26,7 +25,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-START_TIMEOUT_SECONDS = 60.0
+from tests.support import evidence, places
+
+START_TIMEOUT_SECONDS = 120.0
+STOP_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,6 @@ def _name(common: str, *organizations: str) -> x509.Name:
     return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _free_ports(count: int) -> list[int]:
-    """Hold `count` sockets at once so that all ports differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 @contextlib.contextmanager
 def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run until the block ends; the kernel kills it too should the test run be killed."""
@@ -105,7 +98,7 @@ def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(STOP_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -121,7 +114,7 @@ def _wait_ready(url: str, directory: Path, process: subprocess.Popen[bytes], log
             break
         with (
             contextlib.suppress(OSError),
-            urllib.request.urlopen(f"{url}/readyz", context=context, timeout=2) as answer,  # noqa: S310 - our own https URL
+            urllib.request.urlopen(f"{url}/readyz", context=context, timeout=10) as answer,  # noqa: S310 - our own https URL
         ):
             if answer.status == 200:
                 return
@@ -201,9 +194,9 @@ def run_api_server() -> Iterator[ApiServer]:
     from bex_stack.embedded import toolchain  # only for tests that need the binaries
 
     binaries = toolchain.ensure(["etcd", "kube-apiserver"])
-    directory = Path(tempfile.mkdtemp(prefix="bex-api-server-"))
+    directory = evidence.keep(Path(tempfile.mkdtemp(prefix="bex-api-server-")))
     try:
-        client_port, peer_port, port = _free_ports(3)
+        client_port, peer_port, port = places.free_ports(3)
         url = f"https://127.0.0.1:{port}"
         _write_certificates(directory, url)
         etcd = [
@@ -237,7 +230,7 @@ def controllers(api_server: ApiServer) -> Iterator[ApiServer]:
     """Run the controllers that finish deletes beside the API server."""
     from bex_stack.embedded import toolchain
 
-    (port,) = _free_ports(1)
+    (port,) = places.free_ports(1)
     command = [
         str(toolchain.ensure(["kube-controller-manager"]).path("kube-controller-manager")),
         f"--kubeconfig={api_server.kubeconfig}",

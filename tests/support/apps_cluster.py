@@ -7,10 +7,10 @@ writing Pods and statuses through the API, so a test says exactly what the opera
 import asyncio
 import contextlib
 import datetime
+import functools
 import itertools
 import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,24 +19,16 @@ import pytest
 from bex_operator import api
 from bex_operator.api import names
 from bex_operator.controllers import app, artefacts, children, metrics, recorder, views
-from bex_operator.kube import client, errors, kinds
+from bex_operator.kube import caches, client, errors, kinds
 from bex_operator.plan import claims, reports
 from bex_operator.registry import resolver
 from tests.support.api_server import ApiServer
+from tests.support.waiting import SECONDS, until
 
 Object = dict[str, Any]
 _COUNTER = itertools.count(1)
 NO_REGISTRY = "http://127.0.0.1:9"
 """Nobody listens on the port called discard."""
-
-
-async def until(holds: Callable[[], Awaitable[bool]], what: str, seconds: float = 10.0) -> None:
-    """Wait for something to become true, or say what did not."""
-    deadline = time.monotonic() + seconds
-    while not await holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds} s still not: {what}")
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +44,7 @@ async def kube(api_server: ApiServer) -> AsyncIterator[client.Client]:
                 return False
             return True
 
-        await until(served, "the App kind is served", 30)
+        await until(served, "the App kind is served")
         yield made
 
 
@@ -143,8 +135,36 @@ class Bench:
         await until(known, f"App {name} is seen to be deleted")
 
     async def settle_caches(self) -> None:
-        """Let the watches deliver what is under way."""
-        await asyncio.sleep(0.1)
+        """Wait until every cache has what the API server has."""
+        for cache in self.views.all:
+            await until(
+                functools.partial(self._is_current, cache), f"{cache.scope.kind.kind}s are current"
+            )
+
+    async def _is_current(self, cache: caches.Cache) -> bool:
+        scope = cache.scope
+        listed = (await self.kube.list(scope.kind, scope.namespace, labels=scope.labels)).items
+        wanted = {_identity(each) for each in listed}
+        held = (cache.get(*key) for key in cache.keys())  # noqa: SIM118 - not a mapping
+        return wanted == {_identity(each) for each in held if each is not None}
+
+    async def work_until_quiet(self, workers: int = 2) -> None:
+        """Reconcile all there is, and what comes of it, until there is nothing left to do now."""
+        tasks = [asyncio.create_task(self.controller.work()) for _ in range(workers)]
+        self.controller.enqueue_all()
+        await until(self._is_quiet, "the operator has nothing left to do")
+        self.controller.queue.close()
+        await asyncio.gather(*tasks)
+
+    async def _is_quiet(self) -> bool:
+        """Nothing was written while the caches caught up, and nothing came of it."""
+        before = self.writes()
+        was_idle = self._is_idle()
+        await self.settle_caches()
+        return was_idle and self._is_idle() and self.writes() == before
+
+    def _is_idle(self) -> bool:
+        return self.controller.queue.idle and not self.controller.queue._failures
 
     async def drain_queue(self) -> set[tuple[str, str]]:
         """Take everything that waits for a worker."""
@@ -282,7 +302,7 @@ async def make_bench(
     tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
     try:
         for cache in seen.all:
-            await asyncio.wait_for(cache.synced.wait(), 10)
+            await asyncio.wait_for(cache.synced.wait(), SECONDS)
         async with images:
             yield Bench(kube, seen, controller, counted, namespace)
         await told.drain()
@@ -291,6 +311,12 @@ async def make_bench(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _identity(item: Object) -> tuple[str, ...]:
+    metadata = item["metadata"]
+    found = (metadata.get(key, "") for key in ("namespace", "name", "uid", "resourceVersion"))
+    return tuple(str(each) for each in found)
 
 
 def condition(manifest: Object, wanted: str) -> tuple[str, str, str]:

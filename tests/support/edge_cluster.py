@@ -14,8 +14,9 @@ from pyroute2 import IPRoute
 
 from bex_operator.kube import client as kube
 from bex_operator.kube import kinds
-from tests.support import edge_proxy
+from tests.support import edge_proxy, places
 from tests.support.api_server import ApiServer
+from tests.support.waiting import until
 
 MANAGER = "test"
 
@@ -212,7 +213,7 @@ class Load:
 @pytest.fixture
 async def line(api_server: ApiServer) -> AsyncIterator[Line]:
     """A line to the API server that is up."""
-    (port,) = edge_proxy.free_ports(1)
+    (port,) = places.free_ports(1)
     line = Line(int(api_server.url.rpartition(":")[2]), port)
     await line.mend()
     yield line
@@ -258,11 +259,11 @@ async def site(api_server: ApiServer) -> AsyncIterator[Site]:
 @pytest.fixture
 async def feeder(proxy: edge_proxy.Proxy, api_server: ApiServer) -> AsyncIterator[Feeder]:
     """A feeder that has fed its Caddy once."""
-    (port,) = edge_proxy.free_ports(1)
+    (port,) = places.free_ports(1)
     feeder = Feeder(proxy, str(api_server.kubeconfig), port)
     feeder.start()
     try:
-        await edge_proxy.until(feeder.is_ready, "the feeder is ready")
+        await until(feeder.is_ready, "the feeder is ready")
         yield feeder
     finally:
         feeder.stop()

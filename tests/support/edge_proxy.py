@@ -1,15 +1,13 @@
 """A real Caddy, started as the supervisor starts it, and pods that are plain servers."""
 
 import asyncio
-import contextlib
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +18,11 @@ from aiohttp import web
 from bex_operator.caddy import client as caddy
 from bex_operator.caddy import errors as caddy_errors
 from bex_operator.plan import edge, edge_config
+from tests.support import evidence
+from tests.support.places import free_ports
+from tests.support.waiting import until
 
-START_TIMEOUT_SECONDS = 20.0
+STOP_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -57,6 +58,14 @@ class Proxy:
         """Write the table it starts from."""
         Path(self.settings.storage).mkdir(mode=0o700, exist_ok=True)
         Path(self.settings.table_file).write_text(table)
+
+    async def members(self) -> set[str]:
+        """Addresses of all pods in the table that the feeder kept after Caddy took it."""
+        try:
+            text = await asyncio.to_thread(Path(self.settings.table_file).read_text)
+        except FileNotFoundError:
+            return set()
+        return {address for pool in json.loads(text)["pools"].values() for address in pool}
 
     def secrets(self) -> list[Path]:
         """List the files nobody else may read."""
@@ -110,7 +119,7 @@ class Proxy:
     async def curl(self, host: str, path: str = "/", *options: str) -> str:
         """Ask over https with curl, trusting nothing but the edge's own authority."""
         process = await asyncio.create_subprocess_exec(
-            *("curl", "--silent", "--show-error", "--max-time", "10", "--noproxy", "*"),
+            *("curl", "--silent", "--show-error", "--max-time", "60", "--noproxy", "*"),
             *("--cacert", str(self.settings.authority_file)),
             *("--resolve", f"{host}:{self.settings.https_port}:127.0.0.1"),
             *options,
@@ -122,7 +131,7 @@ class Proxy:
         return output.decode()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pod:
     """A server that answers with its name; counts and can be told to be slow to end."""
 
@@ -131,6 +140,8 @@ class Pod:
     port: int = 0
     requests: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
+    events: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    """How many more events may be sent."""
     _runner: web.AppRunner | None = None
 
     @property
@@ -177,8 +188,8 @@ class Pod:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for number in range(100):
+            await self.events.acquire()
             await response.write(f"data: {number}\n\n".encode())
-            await asyncio.sleep(0.05)
         return response
 
 
@@ -201,31 +212,10 @@ def stop_entry(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -
     """Signal a process and wait for its end; returns its exit code."""
     process.send_signal(number)
     try:
-        return process.wait(10)
+        return process.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-async def until(
-    condition: Callable[[], Awaitable[bool]], what: str, seconds: float = START_TIMEOUT_SECONDS
-) -> float:
-    """Wait until an async condition holds; returns how many seconds that took."""
-    started = time.monotonic()
-    while time.monotonic() - started < seconds:
-        if await condition():
-            return time.monotonic() - started
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {what}")
-
-
-def free_ports(count: int) -> list[int]:
-    """Hold `count` sockets at once so that all ports differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture(scope="session")
@@ -243,6 +233,7 @@ def stopped_proxy(caddy_binary: Path) -> Iterator[Proxy]:
     with tempfile.TemporaryDirectory(prefix="bex-edge-") as name:
         directory = Path(name)
         http_port, https_port = free_ports(2)
+        evidence.keep(directory)
         settings = edge_config.Settings(
             directory / "run" / "caddy.sock", directory / "storage", http_port, https_port
         )

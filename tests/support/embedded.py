@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,10 @@ from bex_stack.embedded import (
     toolchain,
 )
 from bex_stack.embedded import instance as instances
+from tests.support import evidence, leftovers, places
+from tests.support.waiting import wait_until
+
+__all__ = ["embedded", "wait_until"]
 
 HELLO = "localhost:5050/bex/hello-go:1"
 FIELD_MANAGER = "bex-test"
@@ -125,19 +128,21 @@ class Embedded:
 
 
 def make_embedded(name: str, octet: int, home: Path, **settings: Any) -> Embedded:
-    """Describe an instance of its own: networks and ports follow from *octet*."""
+    """Describe an instance of its own: networks and ports follow from *octet* (90-99)."""
     instance = instances.from_inputs(
         {
-            "name": name,
+            "name": places.name(name),
             "home": str(home),
-            "network": f"10.{octet}.0.0/24",
-            "pod_network": f"10.{octet + 100}.0.0/16",
-            "edge_http_port": 18000 + octet,
-            "edge_https_port": 18400 + octet,
-            "registry_port": 15000 + octet,
+            "network": places.network(octet),
+            "pod_network": places.pod_network(octet + 100),
+            "edge_http_port": places.port(octet - 90),
+            "edge_https_port": places.port(octet - 80),
+            "registry_port": places.port(octet - 70),
             **settings,
         }
     )
+    leftovers.clear(instance)
+    evidence.keep(instance.log_dir)
     names = [*toolchain.CONTROL_PLANE, *toolchain.REGISTRY, *toolchain.MACHINE, "coredns"]
     return Embedded(instance, toolchain.ensure(names))
 
@@ -146,10 +151,11 @@ def make_embedded(name: str, octet: int, home: Path, **settings: Any) -> Embedde
 def embedded() -> Iterator[Embedded]:
     """Serve a whole cluster for the test session and leave nothing of it."""
     home = Path(tempfile.mkdtemp(prefix="bex-t-"))
-    made = make_embedded("itest", 94, home)
+    made = make_embedded("shared", 94, home)
     try:
-        made.ensure(*MACHINES)
-        made.push_images()
+        with evidence.noted(made.instance.log_dir):
+            made.ensure(*MACHINES)
+            made.push_images()
         yield made
     finally:
         teardown.destroy(made.instance)
@@ -223,35 +229,30 @@ def is_ready(pod: dict[str, Any]) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def wait_until(check: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
-    """Wait until *check* is true; fail saying *what* was awaited."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
-        time.sleep(0.1)
-
-
 def fetch(url: str) -> str:
     """GET *url* from the host."""
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own http URL
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own http URL
         return str(answer.read().decode())
 
 
 def fetching(url: str) -> str:
     """Return Python that prints what *url* answers."""
-    return f"import urllib.request as r\nprint(r.urlopen({url!r}, timeout=5).read().decode())"
+    return f"import urllib.request as r\nprint(r.urlopen({url!r}, timeout=30).read().decode())"
 
 
-def connecting(address: str, port: int) -> str:
-    """Return Python that prints whether a TCP connection to *address* is taken."""
-    return (
-        "import socket\n"
-        "try:\n"
-        f"    socket.create_connection(({address!r}, {port}), timeout=2).close()\n"
-        "    print('open')\n"
-        "except OSError:\n"
-        "    print('closed')"
-    )
+def connecting(address: str, *ports: int, seconds: float = 30.0) -> str:
+    """Return Python that prints for each port whether a TCP connection to *address* is taken."""
+    return f"""
+import concurrent.futures, socket
+def ask(port):
+    try:
+        socket.create_connection(({address!r}, port), timeout={seconds}).close()
+    except OSError:
+        return "closed"
+    return "open"
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    print(*pool.map(ask, {list(ports)}))
+"""
 
 
 def resolving(name: str, server: str) -> str:
@@ -260,7 +261,7 @@ def resolving(name: str, server: str) -> str:
     query = b"\0\1\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1"
     return (
         "import socket\n"
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)\n"
         f"s.sendto({query!r}, ({server!r}, 53))\n"
         "print(socket.inet_ntoa(s.recv(512)[-4:]))"
     )
@@ -269,7 +270,7 @@ def resolving(name: str, server: str) -> str:
 def run_python(where: list[str], code: str) -> str:
     """Run Python in namespaces given to nsenter(1)."""
     command = ["nsenter", *where, sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -289,7 +290,7 @@ def snapshot() -> dict[str, list[str]]:
 
     def lines(*command: str) -> list[str]:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=30, check=True
+            command, capture_output=True, text=True, timeout=60, check=True
         ).stdout.splitlines()
 
     links = json.loads(subprocess.check_output(["ip", "-json", "link"], timeout=30))

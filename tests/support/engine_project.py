@@ -3,15 +3,14 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
 from bex_stack.engine import engine, events
+from tests.support.waiting import wait_until
 
 STORE = Path(__file__).parents[1] / "data" / "file_store" / "store.py"
 HEAD = """\
@@ -83,18 +82,42 @@ class Project:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
         )
 
-    def kill_when(self, file: str, number: int = signal.SIGKILL) -> str:
-        """Run up in its own process and send it a signal as soon as a file is there."""
+    def spawn_until(self, file: str) -> subprocess.Popen[str]:
+        """Run up in a process of its own until a file is there; a gate keeps it at that point."""
         process = self.spawn("up")
-        deadline = time.monotonic() + 30
-        while not (self.folder / file).exists():
-            assert time.monotonic() < deadline, "the file never came"
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.01)
+
+        def is_there() -> bool:
+            return (self.folder / file).exists() or process.poll() is not None
+
+        wait_until(is_there, f"up makes {file}")
+        assert process.poll() is None, process.communicate()[0]
+        return process
+
+    def open_gate(self, name: str = "go") -> None:
+        """Let every create that has this gate end."""
+        (self.folder / name).touch()
+
+    def kill_when(self, file: str) -> None:
+        """Run up in its own process and kill it as soon as a file is there."""
+        process = self.spawn_until(file)
+        process.kill()
+        process.communicate(timeout=60)
+
+    def stop_when(self, file: str, number: int) -> tuple[int, str]:
+        """Stop up as a person would as soon as a file is there; its exit code and output.
+
+        The gate is opened once it has said that it was stopped.
+        """
+        process = self.spawn_until(file)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=30)
-        self.code = process.returncode
-        return output
+        assert process.stdout is not None
+        heard = ""
+        with process:
+            for line in process.stdout:
+                heard += line
+                if "in flight" in line:
+                    self.open_gate()
+        return process.returncode, heard
 
     @property
     def state_file(self) -> Path:

@@ -18,35 +18,34 @@ class Footprint:
     mounts: frozenset[str]
     cgroups: frozenset[str]
     tables: frozenset[str]
-    forwarding: str
+    claims: frozenset[str]
+    """That the host forward packets: shared by all instances, set back by the last."""
     files: frozenset[str]
 
     def added_since(self, before: "Footprint") -> dict[str, object]:
-        """What is there now and was not before; other instances may have gone meanwhile."""
+        """What is there now and was not before."""
         added: dict[str, object] = {
             field.name: getattr(self, field.name) - getattr(before, field.name)
             for field in fields(self)
-            if field.name != "forwarding"
         }
-        if self.forwarding > before.forwarding:
-            added["forwarding"] = self.forwarding
         return {name: found for name, found in added.items() if found}
 
 
 def observe(instance: str, *folders: Path) -> Footprint:
     """Look for everything named after *instance*, and for files in *folders*."""
     with IPRoute() as routes:
-        links = {link.get("ifname") for link in routes.get_links()}
-        ways = {str(route.get("dst")) for route in routes.get_routes(family=2)}
+        links = {link.get("ifname"): link["index"] for link in routes.get_links()}
+        owned = {i for name, i in links.items() if _is_named_after(instance, str(name))}
+        ways = {str(r.get("dst")) for r in routes.get_routes(family=2) if r.get("oif") in owned}
     return Footprint(
         processes=frozenset(_processes(instance)),
         namespaces=frozenset(n for n in netns.listnetns() if n.startswith(f"{instance}-")),
-        links=frozenset(str(link) for link in links),
+        links=frozenset(name for name in map(str, links) if _is_named_after(instance, name)),
         routes=frozenset(ways),
         mounts=frozenset(
             line.split()[4]
             for line in Path("/proc/self/mountinfo").read_text().splitlines()
-            if instance in line
+            if f"/{instance}/" in line or f"/{instance}-" in line
         ),
         cgroups=frozenset(
             str(path)
@@ -54,15 +53,21 @@ def observe(instance: str, *folders: Path) -> Footprint:
             for path in Path("/sys/fs/cgroup").glob(pattern)
         ),
         tables=frozenset(
-            subprocess.run(
+            line
+            for line in subprocess.run(
                 ["nft", "list", "tables"], capture_output=True, text=True, check=True
             ).stdout.splitlines()
+            if line.endswith(f" {instance}")
         ),
-        forwarding=Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(),
+        claims=frozenset(str(path) for path in Path("/run/bex/users").glob(instance)),
         files=frozenset(
             str(path) for folder in folders if folder.exists() for path in folder.rglob("*")
         ),
     )
+
+
+def _is_named_after(instance: str, link: str) -> bool:
+    return link == f"{instance}0" or link.startswith(f"{instance}-")
 
 
 def _processes(instance: str) -> set[str]:

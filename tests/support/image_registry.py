@@ -1,11 +1,10 @@
 """The real registry on loopback, and images of nothing to put into it."""
 
-import contextlib
+import functools
 import hashlib
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ import aiohttp
 import pytest
 
 from bex_stack.embedded import toolchain
+from tests.support import places
+from tests.support.waiting import wait_until
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -51,23 +52,17 @@ class Registry:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     """An empty registry."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = places.free_ports(1)
     program = toolchain.ensure(["registry"]).path("registry")
     arguments = [f"-root={tmp_path / 'images'}", f"-listen=127.0.0.1:{port}"]
     with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", str(program), *arguments]) as process:
         try:
-            _wait(port)
+            wait_until(functools.partial(_listens, port), f"the registry listens on port {port}")
             yield Registry(f"http://127.0.0.1:{port}")
         finally:
             process.terminate()
 
 
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"the registry does not listen on port {port} after 10 s")
+def _listens(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 1):
+        return True

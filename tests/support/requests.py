@@ -28,7 +28,7 @@ class Answer:
 
 def get(stack: stacks.Stack, host: str, path: str = "/") -> Answer:
     """Ask the edge of *stack* for *path* of *host*."""
-    connection = http.client.HTTPConnection("127.0.0.1", stack.http_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", stack.http_port, timeout=30)
     try:
         connection.request("GET", path, headers={"Host": host})
         answer = connection.getresponse()

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import evidence, leftovers, places
+
 ROOT = Path(__file__).parents[2]
 BEX = Path(sys.executable).with_name("bex")
 UP_SECONDS = 600
@@ -38,9 +40,10 @@ class Stack:
             check=False,
         )
         if check and done.returncode:
+            logs = evidence.text(self.home / "instances" / self.instance / "log")
             raise AssertionError(
                 f"bex {' '.join(arguments)} exited with {done.returncode}\n"
-                f"{done.stdout}\n{done.stderr}"
+                f"{done.stdout}\n{done.stderr}\n{logs}"
             )
         return done
 
@@ -94,15 +97,27 @@ def make(folder: Path, *, number: int, workers: int = 1) -> Stack:
     (project / "apps").mkdir(parents=True)
     for name in ("__main__.py", "Pulumi.yaml"):
         shutil.copy(ROOT / name, project / name)
-    ports = {"edgeHttpPort": 18600, "edgeHttpsPort": 18700, "registryPort": 18800}
+    ports = {"edgeHttpPort": 50, "edgeHttpsPort": 60, "registryPort": 70}
     config: dict[str, object] = {
         "provider": "embedded",
-        "instance": f"test{number}",
+        "instance": places.name(f"stack{number}"),
         "workers": workers,
-        "network": f"10.{100 + number}.0.0/24",
-        "podNetwork": f"10.{200 + number}.0.0/16",
-        **{key: first + number for key, first in ports.items()},
+        "network": places.network(100 + number),
+        "podNetwork": places.pod_network(200 + number),
+        **{key: places.port(first + number) for key, first in ports.items()},
     }
     lines = "".join(f"  bex:{key}: {json.dumps(value)}\n" for key, value in config.items())
     (project / "Pulumi.test.yaml").write_text(f"config:\n{lines}")
-    return Stack(project, folder / "home", ports["edgeHttpPort"] + number, f"test{number}")
+    made = Stack(project, folder / "home", places.port(50 + number), places.name(f"stack{number}"))
+    _prepare(made, config)
+    return made
+
+
+def _prepare(stack: Stack, config: Mapping[str, object]) -> None:
+    """Find the instance's name unused, and show its logs when a test fails."""
+    from bex_stack.embedded import instance as instances
+
+    networks = {"network": config["network"], "pod_network": config["podNetwork"]}
+    instance = instances.from_inputs({"home": stack.home, "name": stack.instance, **networks})
+    leftovers.clear(instance)
+    evidence.keep(instance.log_dir)

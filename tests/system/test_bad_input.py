@@ -145,6 +145,31 @@ def test_other_than_root_is_refused(fresh: stacks.Stack) -> None:
     assert_untouched(fresh)
 
 
+def test_disk_that_is_too_small_is_refused(fresh: stacks.Stack) -> None:
+    """The message says where how much is needed; nothing is written there."""
+    fresh.home.mkdir()
+    # The disk is seen by these commands alone and goes with them.
+    script = """
+        mount -t tmpfs -o size=64m small "$BEX_HOME" && "$@"
+        code=$?
+        find "$BEX_HOME" -mindepth 1
+        exit $code
+    """
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *fresh.command("up", "--yes")],
+        env=fresh.env(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 3, done
+    assert f"state (BEX_HOME) {fresh.home}: 0.1 GiB free, 2 GiB needed" in done.stderr
+    assert str(fresh.home) not in done.stdout
+    assert_untouched(fresh)
+
+
 def test_missing_tool_is_refused_with_what_mends_it(fresh: stacks.Stack, tmp_path: Path) -> None:
     """Without nft and apt-get on PATH the message names both the tool and the command."""
     bare = tmp_path / "bin"

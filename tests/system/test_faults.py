@@ -3,14 +3,11 @@
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.support import requests, stacks
-
-BACK_SECONDS = 60.0
+from tests.support.waiting import wait_until
 
 PROCESSES = (
     "etcd",
@@ -19,7 +16,6 @@ PROCESSES = (
     "kube-scheduler",
     "coredns",
     "registry",
-    "operator",
     "edge",
     "caddy",
     "worker-1-containerd",
@@ -35,14 +31,6 @@ def pids(stack: stacks.Stack) -> dict[str, int]:
     return {p["name"]: p["pid"] for p in found if p["state"] == "RUNNING"}
 
 
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Wait until *holds* says yes."""
-    end = time.monotonic() + BACK_SECONDS
-    while not holds():
-        assert time.monotonic() < end, f"not within {BACK_SECONDS:.0f} s: {what}"
-        time.sleep(0.5)
-
-
 def answers(stack: stacks.Stack) -> bool:
     """Whether the app answers with 200 at the edge."""
     try:
@@ -54,13 +42,15 @@ def answers(stack: stacks.Stack) -> bool:
 @pytest.mark.parametrize("name", PROCESSES)
 def test_killed_process_comes_back(stack: stacks.Stack, name: str) -> None:
     """kill -9 of one process: it runs again under a new pid and the app answers."""
+    # Others may still be on their way back from the fault before.
+    wait_until(lambda: set(PROCESSES) <= set(pids(stack)), "everything runs")
     before = pids(stack)[name]
 
     os.kill(before, signal.SIGKILL)
 
-    eventually(lambda: pids(stack).get(name, before) != before, f"{name} runs again")
-    eventually(lambda: answers(stack), "the app answers")
-    eventually(
+    wait_until(lambda: pids(stack).get(name, before) != before, f"{name} runs again")
+    wait_until(lambda: answers(stack), "the app answers")
+    wait_until(
         lambda: [row["ready"] for row in stack.apps()] == ["2/2"], "both replicas are ready again"
     )
 
@@ -72,6 +62,6 @@ def test_killed_supervisor_is_mended_by_up(stack: stacks.Stack) -> None:
 
     stack.up()
 
-    assert set(PROCESSES) <= set(pids(stack))
+    wait_until(lambda: set(PROCESSES) <= set(pids(stack)), "everything runs")
     assert answers(stack)
     assert stack.changes() == {}

@@ -16,7 +16,7 @@ async def take(queue: queues.Queue[str], count: int) -> list[str]:
     """Take and finish keys."""
     taken = []
     for _ in range(count):
-        key = await asyncio.wait_for(queue.get(), 1)
+        key = await asyncio.wait_for(queue.get(), 30)
         queue.done(key)
         taken.append(key)
     return taken
@@ -125,7 +125,7 @@ async def test_cancelled_waiter_passes_its_turn_on() -> None:
     queue.add("a")
     first.cancel()
 
-    assert await asyncio.wait_for(second, 1) == "a"
+    assert await asyncio.wait_for(second, 30) == "a"
 
 
 async def test_closed_queue_sends_everyone_home() -> None:
@@ -136,7 +136,7 @@ async def test_closed_queue_sends_everyone_home() -> None:
     queue.close()
 
     with pytest.raises(queues.Closed):
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 30)
     queue.add("a")
     with pytest.raises(queues.Closed):
         await queue.get()

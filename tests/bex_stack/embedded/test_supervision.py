@@ -5,14 +5,14 @@ import secrets
 import shutil
 import signal
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import orphans, processes, readiness, supervision
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -28,14 +28,6 @@ def instance() -> Iterator[instances.Instance]:
 def sleeper(name: str = "sleeper", seconds: int = 1000) -> processes.Process:
     """Return a process that does nothing."""
     return processes.Process(name, ("/bin/sleep", str(seconds)))
-
-
-def wait_until(check: Callable[[], bool]) -> None:
-    """Wait up to ten seconds."""
-    deadline = time.monotonic() + 10
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_second_ensure_starts_nothing(instance: instances.Instance) -> None:
@@ -75,7 +67,7 @@ def test_every_argument_and_variable_arrives_as_written(instance: instances.Inst
     command = ("/bin/sh", "-c", 'printf "%s|%s" "$1" "$VALUE"; sleep 1000', "sh", nasty)
     process = processes.Process("echo", command, environment={"VALUE": nasty})
     supervision.ensure(instance, [process])
-    wait_until(lambda: nasty in supervision.log_tail(instance, "echo"))
+    wait_until(lambda: nasty in supervision.log_tail(instance, "echo"), "it has spoken")
 
     assert supervision.log_tail(instance, "echo") == f"{nasty}|{nasty}"
 
@@ -86,7 +78,7 @@ def test_a_killed_process_comes_back(instance: instances.Instance) -> None:
     pid = supervision.states(instance)["sleeper"].pid
     os.kill(pid, signal.SIGKILL)
 
-    wait_until(lambda: supervision.states(instance)["sleeper"].pid not in (0, pid))
+    wait_until(lambda: supervision.states(instance)["sleeper"].pid not in (0, pid), "it runs")
 
 
 def test_orphans_of_a_killed_supervisor_are_ended(instance: instances.Instance) -> None:
@@ -94,7 +86,7 @@ def test_orphans_of_a_killed_supervisor_are_ended(instance: instances.Instance) 
     supervision.ensure(instance, [sleeper("a"), sleeper("b")])
     left = orphans.find(instance.name)
     os.kill(int((instance.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
-    wait_until(lambda: not supervision.is_running(instance))
+    wait_until(lambda: not supervision.is_running(instance), "it has ended")
     supervision.ensure(instance, [sleeper("a")])
 
     assert not set(left) & set(orphans.find(instance.name))
@@ -140,7 +132,7 @@ def test_a_failed_wait_shows_the_log(instance: instances.Instance) -> None:
     """Whoever waits in vain learns what was awaited and what the process said last."""
     broken = processes.Process("broken", ("/bin/sh", "-c", "echo no such luck; exit 3"))
     supervision.ensure(instance, [broken])
-    wait_until(lambda: "luck" in supervision.log_tail(instance, "broken"))
+    wait_until(lambda: "luck" in supervision.log_tail(instance, "broken"), "it spoke")
     with pytest.raises(readiness.NotReady, match=r"(?s)the oracle .* 0 s.*no such luck"):
         readiness.wait(
             lambda: False, what="the oracle", timeout_seconds=0, instance=instance, process="broken"

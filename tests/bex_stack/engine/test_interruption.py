@@ -12,10 +12,10 @@ from bex_stack.engine import errors
 
 SLOW = """
 a = File("a", folder, "1")
-b = File("b", folder, "2", ResourceOptions(depends_on=[a]), slow=3)
+b = File("b", folder, "2", ResourceOptions(depends_on=[a]), gate="go")
 c = File("c", folder, "3", ResourceOptions(depends_on=[b]))
 """
-QUICK = SLOW.replace("slow=3", "slow=0")
+QUICK = SLOW.replace('gate="go"', "slow=0")
 
 
 def test_killed_run_is_finished_by_the_next(project):
@@ -37,9 +37,9 @@ def test_run_killed_after_every_step_converges(project):
     """Killed again and again, each time one call of the provider later, the stack gets there."""
     project.up('File("a", folder, "0"); File("gone", folder, "0")')
     project.write("""
-    a = File("a", folder, "1", slow=0.2)
-    b = File("b", folder, "2", ResourceOptions(depends_on=[a]), slow=0.2)
-    c = File("c", folder, "3", ResourceOptions(depends_on=[b]), slow=0.2)
+    a = File("a", folder, "1", slow=0.5)
+    b = File("b", folder, "2", ResourceOptions(depends_on=[a]), slow=0.5)
+    c = File("c", folder, "3", ResourceOptions(depends_on=[b]), slow=0.5)
     """)
     kills = 0
     while True:
@@ -76,11 +76,11 @@ def test_lock_of_a_killed_run_is_taken_over(project):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 def test_stopped_run_finishes_what_is_in_flight(project, number):
     """The operation under way is finished and saved, the next one is not begun."""
-    project.write(SLOW.replace("slow=3", "slow=1"))
-    output = project.kill_when("b.txt", number)
+    project.write(SLOW)
+    code, output = project.stop_when("b.txt", number)
 
     assert "operations in flight are finished" in output
-    assert project.code == 3
+    assert code == 3
     assert project.names == ["a", "b"]
     assert "pending_operations" not in project.state
     assert project.up(QUICK).changes == {"same": 3, "create": 1}
@@ -89,14 +89,13 @@ def test_stopped_run_finishes_what_is_in_flight(project, number):
 def test_second_run_at_the_same_time_is_refused(project):
     """While another run works, up says who holds the stack and touches nothing."""
     project.write(SLOW)
-    process = project.spawn("up")
+    process = project.spawn_until("b.txt")
     try:
-        while not (project.folder / "b.txt").exists():
-            assert process.poll() is None
         with pytest.raises(errors.StateLocked) as refused:
             project.up()
     finally:
-        process.communicate(timeout=30)
+        project.open_gate()
+        process.communicate(timeout=60)
 
     assert f"pid {process.pid}" in str(refused.value)
     assert socket.gethostname() in str(refused.value)

@@ -13,7 +13,10 @@ def _note(folder, line):
 
 
 class FileProvider(dynamic.ResourceProvider):
-    """Keeps one file per resource; `fail` and `slow` make it fail or take its time."""
+    """Keeps one file per resource; `fail` makes it fail, `slow` and `gate` make it take its time.
+
+    A *gate* is the name of a file that somebody has to make before the create ends.
+    """
 
     def create(self, props):
         """Write the file; writing it again is harmless."""
@@ -23,6 +26,8 @@ class FileProvider(dynamic.ResourceProvider):
             raise RuntimeError("told to fail")
         path.write_text(str(props["text"]))
         time.sleep(props.get("slow") or 0)
+        while props.get("gate") and not (path.parent / props["gate"]).exists():
+            time.sleep(0.01)
         return dynamic.CreateResult(str(path), {**props, "size": path.stat().st_size})
 
     def diff(self, _id, olds, news):
