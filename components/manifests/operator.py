@@ -6,6 +6,7 @@ from typing import Any
 
 from bex_operator import api
 from bex_operator.api import names, rights
+from components.manifests import builds
 
 Manifest = dict[str, Any]
 
@@ -39,6 +40,7 @@ def render(*, users: Sequence[str] = (), edge_user: str | None = None) -> list[M
         _role_binding(OPERATOR, operators),
         _cluster_role(names.SECRETS_ROLE, rights.OPERATOR_IN_APPS),
         _secrets_binding(operators),
+        *builds.render(operators),
         *edge,
     ]
 

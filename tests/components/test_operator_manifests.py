@@ -3,7 +3,7 @@
 from typing import Any
 
 from bex_operator import api
-from bex_operator.api import rights
+from bex_operator.api import names, rights
 from bex_operator.controllers import views
 from bex_operator.kube import kinds
 from components.manifests import operator
@@ -57,7 +57,8 @@ def test_no_right_is_a_wildcard() -> None:
 
 
 def test_secrets_are_read_by_name_and_only_where_apps_live() -> None:
-    """Nobody lists Secrets, and the right to get one ends at the Apps' namespace."""
+    """Nobody lists Secrets, the right to get one ends at the Apps' namespace, and those of builds
+    are written only."""
     roles = [each for each in rendered() if each["kind"] in {"ClusterRole", "Role"}]
     reaching = {
         role["metadata"]["name"]: rule["verbs"]
@@ -71,8 +72,11 @@ def test_secrets_are_read_by_name_and_only_where_apps_live() -> None:
         if "roleRef" in each and each["roleRef"]["name"] in reaching
     ]
 
-    assert reaching == {"bex-operator-secrets": ["get"]}
-    assert bound == [("RoleBinding", api.NAMESPACE)]
+    assert reaching == {
+        "bex-operator-secrets": ["get"],
+        "bex-operator-builds": ["create", "patch", "delete"],
+    }
+    assert bound == [("RoleBinding", api.NAMESPACE), ("RoleBinding", names.BUILD_NAMESPACE)]
 
 
 def test_rights_go_to_the_pods_and_to_the_users_given() -> None:
@@ -90,6 +94,7 @@ def test_rights_go_to_the_pods_and_to_the_users_given() -> None:
         ("ClusterRoleBinding", "bex-operator"): operators,
         ("RoleBinding", "bex-operator"): operators,
         ("RoleBinding", "bex-operator-secrets"): operators,
+        ("RoleBinding", "bex-operator-builds"): operators,
         ("ClusterRoleBinding", "bex-edge"): [("User", "other")],
     }
 

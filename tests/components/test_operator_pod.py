@@ -36,7 +36,7 @@ def test_only_the_image_differs_between_substrates() -> None:
 def test_pods_are_what_the_restricted_standard_asks_for() -> None:
     """No root, no privilege, no writable disk; the namespace enforces it, too."""
     spec = deployment()["spec"]["template"]["spec"]
-    (system, _) = [each for each in operator.render() if each["kind"] == "Namespace"]
+    (system, *_) = [each for each in operator.render() if each["kind"] == "Namespace"]
 
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

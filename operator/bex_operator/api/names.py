@@ -12,6 +12,8 @@ NAMESPACE = "bex-apps"
 """Where a stack's Apps live."""
 SYSTEM_NAMESPACE = "bex-system"
 """Where the platform itself lives."""
+BUILD_NAMESPACE = "bex-builds"
+"""Where images are built."""
 
 APP_LABEL = f"{GROUP}/app"
 """Name of the App, on every child; the only label of selectors."""

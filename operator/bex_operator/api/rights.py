@@ -51,6 +51,15 @@ OPERATOR_IN_SYSTEM: tuple[Right, ...] = (
     Right("coordination.k8s.io", "leases", ("get", "watch", "create", "update")),
 )
 """In the platform's own namespace only."""
+OPERATOR_IN_BUILDS: tuple[Right, ...] = (
+    Right("batch", "jobs", ("get", *READ, "create", "patch", "delete")),
+    Right("", "pods", (*READ, "delete")),
+    Right("", "pods/log", ("get",)),
+    # Written and never read: the credentials of steps, gone with their Job.
+    Right("", "secrets", ("create", "patch", "delete")),
+    Right("", "configmaps", ("create", "patch", "delete")),
+)
+"""Where images are built, and nowhere else."""
 
 EDGE: tuple[Right, ...] = (
     Right("networking.k8s.io", "ingresses", ("get", *READ)),

@@ -4,13 +4,15 @@ import argparse
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 import structlog
 
 from bex_operator.controllers import (
     app,
+    build_settings,
+    builds,
     children,
     health,
     metrics,
@@ -18,7 +20,7 @@ from bex_operator.controllers import (
     recorder,
     views,
 )
-from bex_operator.kube import client, kubeconfig, leases
+from bex_operator.kube import caches, client, kubeconfig, leases
 from bex_operator.plan import reports
 from bex_operator.registry import resolver
 
@@ -27,6 +29,8 @@ SYNC_SECONDS = 120.0
 RESYNC_SECONDS = 600.0
 FINISH_SECONDS = 20.0
 """How long work in flight may take after SIGTERM."""
+HAND_OVER_SECONDS = 0.5
+"""How long work in flight keeps the lease after SIGTERM."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,9 +51,11 @@ async def run(args: argparse.Namespace) -> None:
 async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> None:
     """Run until *stop* is set."""
     counted = metrics.Metrics()
+    platform = build_settings.read(settings.builds)
     async with (
         client.Client(_access(settings), user_agent="bex-operator") as kube,
         resolver.Resolver(settings.registries) as registries,
+        build_settings.remote(platform) as remote,
     ):
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
         base_domain = settings.platform.base_domain
@@ -62,14 +68,19 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
             settings.own_secrets,
         )
         writer = children.Writer(kube, counted)
-        controller = app.Controller(seen, policy, writer, told, registries.resolve)
+        builder = builds.Builder(platform, writer, remote) if platform is not None else None
+        controller = app.Controller(seen, policy, writer, told, registries.resolve, builder=builder)
+        watched = seen.all
+        if builder is not None:
+            watched += builder.watches
+            builder.wake_with(controller.queue.add)
 
         def synced() -> bool:
-            return all(cache.synced.is_set() for cache in seen.all)
+            return all(cache.synced.is_set() for cache in watched)
 
         def refresh() -> None:
             counted.queue_depth.set(len(controller.queue))
-            for cache in seen.all:
+            for cache in watched:
                 counted.cached.labels(cache.scope.kind.kind).set(len(cache))
 
         async with (
@@ -80,10 +91,10 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
                 refresh=refresh,
                 counted=counted,
             ) as port,
-            _running(seen, stop),
+            _running([*watched, *([builder] if builder is not None else [])], stop),
         ):
             _log.info("operator.started", health_port=port, server=kube.server)
-            if await _unless(stop, _wait_synced(seen)):
+            if await _unless(stop, _wait_synced(watched)):
                 _log.info("operator.synced", apps=len(seen.apps))
                 await _lead(settings, kube, controller, counted, stop)
             await told.drain()
@@ -116,8 +127,11 @@ async def _lead(
     try:
         await asyncio.wait({lost, stopping, work}, return_when=asyncio.FIRST_COMPLETED)
         halt.set()
+        gone = lost.done()
+        if not gone:
+            await _hand_over(election, lost, work)
         await work
-        if lost.done():
+        if gone:
             # Caches and queue are fine, but another may act now: start afresh.
             raise leases.Lost(f"the lease {election.lease.name!r} went to somebody else")
     finally:
@@ -126,6 +140,16 @@ async def _lead(
             task.cancel()
         await asyncio.gather(lost, stopping, work, return_exceptions=True)
         await election.release()
+
+
+async def _hand_over(
+    election: leases.Election, renewing: asyncio.Task[None], work: asyncio.Task[None]
+) -> None:
+    """Give the lease up soon: what is still under way then is harmless beside another leader."""
+    await asyncio.wait({work}, timeout=HAND_OVER_SECONDS)
+    renewing.cancel()
+    await asyncio.gather(renewing, return_exceptions=True)
+    await election.release()
 
 
 async def _work(controller: app.Controller, stop: asyncio.Event) -> None:
@@ -152,9 +176,11 @@ async def _resync(controller: app.Controller) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _running(seen: views.Views, stop: asyncio.Event) -> AsyncIterator[None]:
+async def _running(
+    kept: Iterable[caches.Cache | builds.Builder], stop: asyncio.Event
+) -> AsyncIterator[None]:
     """Keep the caches current; one that dies of a bug ends the process, never goes stale."""
-    tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
+    tasks = [asyncio.create_task(each.run()) for each in kept]
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():
@@ -173,9 +199,9 @@ async def _running(seen: views.Views, stop: asyncio.Event) -> AsyncIterator[None
             raise result
 
 
-async def _wait_synced(seen: views.Views) -> None:
+async def _wait_synced(watched: Iterable[caches.Cache]) -> None:
     async with asyncio.timeout(SYNC_SECONDS):
-        for cache in seen.all:
+        for cache in watched:
             await cache.synced.wait()
 
 

@@ -1,0 +1,102 @@
+"""Where images are built: a namespace of its own, rights in it, and what no pod in it may have.
+
+BuildKit needs more than Pod Security's baseline allows, inside a user namespace of its pod. So the
+namespace enforces nothing of it; a policy of our own allows exactly that and refuses the rest.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bex_operator.api import names, rights
+
+Manifest = dict[str, Any]
+
+ROLE = "bex-operator-builds"
+POLICY = "bex-builds-are-confined"
+_ADMISSION = "admissionregistration.k8s.io/v1"
+_CONTAINERS = "(object.spec.containers + object.spec.?initContainers.orValue([]))"
+_RULES = {
+    "a pod of a build has users of its own": "object.spec.?hostUsers.orValue(true) == false",
+    "a pod of a build shares nothing with its machine": (
+        "!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false)"
+        " && !object.spec.?hostIPC.orValue(false)"
+    ),
+    "a pod of a build sees no folder of its machine": (
+        "object.spec.?volumes.orValue([]).all(v, has(v.emptyDir) || has(v.secret))"
+    ),
+    "a pod of a build has no token of the cluster": (
+        "object.spec.?automountServiceAccountToken.orValue(true) == false"
+    ),
+    "no container of a build is privileged": (
+        f"{_CONTAINERS}.all(c, !c.?securityContext.?privileged.orValue(false))"
+    ),
+}
+
+
+def render(subjects: Sequence[Manifest]) -> list[Manifest]:
+    """Render everything in the order in which it is to be applied; *subjects* start builds."""
+    group = "rbac.authorization.k8s.io"
+    rules = [
+        {"apiGroups": [right.group], "resources": [right.resource], "verbs": list(right.verbs)}
+        for right in rights.OPERATOR_IN_BUILDS
+    ]
+    here = {"name": ROLE, "namespace": names.BUILD_NAMESPACE}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": names.BUILD_NAMESPACE,
+                "labels": {
+                    "app.kubernetes.io/part-of": "bex",
+                    "pod-security.kubernetes.io/enforce": "privileged",
+                },
+            },
+        },
+        _policy(),
+        _policy_binding(),
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": here, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": here,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": ROLE},
+            "subjects": list(subjects),
+        },
+    ]
+
+
+def _policy() -> Manifest:
+    pods = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["pods"],
+    }
+    return {
+        "apiVersion": _ADMISSION,
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": POLICY},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "resourceRules": [pods],
+                "namespaceSelector": {
+                    "matchLabels": {"kubernetes.io/metadata.name": names.BUILD_NAMESPACE}
+                },
+            },
+            "validations": [
+                {"expression": expression, "message": message}
+                for message, expression in _RULES.items()
+            ],
+        },
+    }
+
+
+def _policy_binding() -> Manifest:
+    return {
+        "apiVersion": _ADMISSION,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": POLICY},
+        "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
+    }

@@ -1,0 +1,61 @@
+"""How repositories are built here: one JSON file that the platform writes, read once."""
+
+from pathlib import Path
+
+import pydantic
+from pydantic import alias_generators
+
+from bex_operator.api import names
+from bex_operator.git import remotes
+from bex_operator.plan import build_jobs
+
+
+class _Settings(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, alias_generator=alias_generators.to_camel
+    )
+
+    namespace: str = names.BUILD_NAMESPACE
+    image: str
+    registry: str
+    """HOST:PORT where pods with a token are let in."""
+    known_as: str
+    mirrored: tuple[str, ...] = ()
+    token_key: Path
+    inner: tuple[str, ...] = ()
+    authority: Path | None = None
+    limit: pydantic.PositiveInt = 4
+    limit_each: pydantic.PositiveInt = 2
+    memory: str = "3Gi"
+
+
+def read(path: Path | None) -> build_jobs.Platform | None:
+    """Read the file; without one nothing is built.
+
+    Raises:
+        ValueError: it is not as it should be.
+        OSError: it, or a file that it names, cannot be read.
+    """
+    if path is None:
+        return None
+    given = _Settings.model_validate_json(path.read_bytes(), by_alias=True)
+    registry = build_jobs.Registry(
+        given.registry, given.known_as, given.mirrored, given.token_key.read_bytes()
+    )
+    return build_jobs.Platform(
+        namespace=given.namespace,
+        image=given.image,
+        registry=registry,
+        inner=given.inner,
+        authority=given.authority.read_text() if given.authority else "",
+        limit=given.limit,
+        limit_each=given.limit_each,
+        memory=given.memory,
+    )
+
+
+def remote(platform: build_jobs.Platform | None) -> remotes.Remotes:
+    """Make what asks git servers, with the limits that clones have."""
+    if platform is None:
+        return remotes.Remotes()
+    return remotes.Remotes(inner=platform.inner, authority=platform.authority)

@@ -1,0 +1,119 @@
+"""Keeps up with where refs of repositories point: one call per repository, however many Apps."""
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
+
+import structlog
+
+from bex_operator.git import errors
+from bex_operator.plan import builds
+
+POLL_SECONDS = 60.0
+RETRY_SECONDS = 10.0
+TICK_SECONDS = 0.25
+AT_ONCE = 8
+"""How many repositories are asked at the same time."""
+FORGET_SECONDS = 900.0
+"""A ref that no App asked after for so long is not asked for any more."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository as one holder of a credential sees it."""
+
+    repo: str
+    namespace: str
+    secret: str | None
+
+
+Ask = Callable[[Place, Collection[str]], Awaitable[dict[str, str]]]
+"""Returns the commits of refs; raises `git.errors`."""
+Wake = Callable[[Place], None]
+"""Told when a ref of the place is news."""
+
+
+@dataclass(slots=True)
+class _Known:
+    due: float
+    refs: dict[str, float] = field(default_factory=dict)
+    """Refs that Apps want, and when one last did."""
+    commits: dict[str, str] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
+    error: str | None = None
+    requested: str = ""
+    busy: bool = False
+
+
+class Sources:
+    """What is known of refs; `run` keeps it true."""
+
+    def __init__(self, ask: Ask, wake: Wake, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._ask = ask
+        self._wake = wake
+        self._poll_seconds = poll_seconds
+        self._known: dict[Place, _Known] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._stirred = asyncio.Event()
+
+    def head(self, place: Place, ref: str, *, requested: str = "") -> builds.Head:
+        """Say where *ref* points; ask for it soon if nobody did, or if *requested* is new."""
+        if _COMMIT.fullmatch(ref):
+            return builds.Head(ref)
+        now = asyncio.get_running_loop().time()
+        known = self._known.setdefault(place, _Known(due=now))
+        known.refs[ref] = now
+        if ref not in known.asked or requested > known.requested:
+            known.requested = max(requested, known.requested)
+            if known.error is None or requested:
+                known.due = min(known.due, now)
+            self._stirred.set()
+        if ref not in known.asked:
+            return builds.Head(error=known.error)
+        commit = known.commits.get(ref)
+        return builds.Head(commit, known.error, absent=commit is None and known.error is None)
+
+    async def run(self) -> None:
+        """Ask for what is due, for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                now = asyncio.get_running_loop().time()
+                for place, known in list(self._known.items()):
+                    if known.busy or known.due > now:
+                        continue
+                    wanted = {ref for ref, at in known.refs.items() if now - at < FORGET_SECONDS}
+                    if not wanted:
+                        del self._known[place]
+                        continue
+                    known.busy = True
+                    group.create_task(self._refresh(place, known, frozenset(wanted)))
+                self._stirred.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_SECONDS):
+                        await self._stirred.wait()
+                await asyncio.sleep(0.01)
+
+    async def _refresh(self, place: Place, known: _Known, wanted: frozenset[str]) -> None:
+        before = dict(known.commits), known.asked, known.error
+        try:
+            async with self._room:
+                known.commits = await self._ask(place, wanted)
+            known.asked, known.error = wanted, None
+        except errors.GitError as trouble:
+            known.error = str(trouble)
+        except Exception:  # noqa: BLE001 - one repository must not end the care for all others
+            _log.exception("source.poison", repo=place.repo)
+            known.error = "asking the repository failed; the operator's log says why"
+        pause = RETRY_SECONDS if known.error else self._poll_seconds
+        now = asyncio.get_running_loop().time()
+        known.due = now + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        known.refs = {ref: at for ref, at in known.refs.items() if ref in wanted or at >= now - 60}
+        known.busy = False
+        if (known.commits, known.asked, known.error) != before:
+            self._wake(place)
