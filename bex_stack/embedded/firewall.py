@@ -1,11 +1,14 @@
-"""The instance's own nftables table; nothing of the host's rules is touched."""
+"""The instance's own nftables table, and its way through chains of the host that drop.
+
+Nothing else of the host's rules is touched.
+"""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from bex_stack.embedded import disk, registry
+from bex_stack.embedded import disk, host_rules, registry
 from bex_stack.embedded import instance as instances
 
 _COMMAND_SECONDS = 10
@@ -62,6 +65,7 @@ def ensure(instance: instances.Instance) -> None:
     """Put the instance's rules in place."""
     rules = render_table(instance)
     _nft(rules)
+    host_rules.ensure(instance)
     disk.ensure_file(_record(instance), rules)
 
 
@@ -80,12 +84,14 @@ def exists(instance: instances.Instance) -> bool:
 
 
 def is_in_place(instance: instances.Instance) -> bool:
-    """Whether the instance's table exists and was made of today's rules."""
-    return exists(instance) and disk.read(_record(instance)) == render_table(instance).encode()
+    """Whether the instance's table exists as of today's rules, and no chain of the host drops."""
+    is_current = disk.read(_record(instance)) == render_table(instance).encode()
+    return is_current and exists(instance) and host_rules.are_in_place(instance)
 
 
 def remove(instance: instances.Instance) -> None:
     """Remove the instance's rules."""
+    host_rules.remove(instance)
     # Declaring the table first makes deleting it no error where it is missing.
     _nft(f"table ip {instance.table}\ndelete table ip {instance.table}\n")
 
