@@ -13,6 +13,7 @@ NAME = "bex-controller-manager"
 CONTAINER = "operator"
 PORT = 8081
 RUN_AS = 65532
+BUILDS_FOLDER = "/etc/bex/builds"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 TOLERATES_CONTROL_PLANE: Manifest = {
     "key": CONTROL_PLANE,
@@ -42,6 +43,9 @@ class Pod:
     """What runs the Apps' containers (BEX_RUNTIME)."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options of the operator, by their names on its command line."""
+    builds: str | None = None
+    """Secret that says how repositories are built: `builds.json`, and the files it names below
+    BUILDS_FOLDER; None where nothing is built."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Manifest] = (TOLERATES_CONTROL_PLANE,)
 
@@ -58,6 +62,7 @@ def environment(pod: Pod) -> dict[str, str]:
         "health-address": "0.0.0.0",  # noqa: S104 - the kubelet asks the pod's address
         "health-port": str(PORT),
         "lease-namespace": api.SYSTEM_NAMESPACE,
+        **({"builds": f"{BUILDS_FOLDER}/builds.json"} if pod.builds else {}),
         **pod.options,
     }
     return {f"BEX_{name.upper().replace('-', '_')}": value for name, value in options.items()}
@@ -100,10 +105,19 @@ def _pod_spec(pod: Pod) -> Manifest:
             "runAsNonRoot": True,
             "runAsUser": RUN_AS,
             "runAsGroup": RUN_AS,
+            "fsGroup": RUN_AS,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(pod)],
+        "volumes": [
+            {"name": "builds", "secret": {"secretName": name, "defaultMode": 0o440}}
+            for name in _secrets(pod)
+        ],
     }
+
+
+def _secrets(pod: Pod) -> list[str]:
+    return [] if pod.builds is None else [pod.builds]
 
 
 def _leaves_lost_machines() -> list[Manifest]:
@@ -147,6 +161,9 @@ def _container(pod: Pod) -> Manifest:
         "args": ["operator", "--leader-elect"],
         "env": [{"name": name, "value": value} for name, value in given],
         "ports": [{"name": "health", "containerPort": PORT}],
+        "volumeMounts": [
+            {"name": "builds", "mountPath": BUILDS_FOLDER, "readOnly": True} for _ in _secrets(pod)
+        ],
         "startupProbe": _probe("healthz", every_seconds=1, failures=60),
         "livenessProbe": _probe("healthz", every_seconds=10, failures=3),
         "readinessProbe": _probe("readyz", every_seconds=2, failures=3),

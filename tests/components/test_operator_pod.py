@@ -86,3 +86,17 @@ def test_control_plane_machines_are_allowed(selector: dict[str, str]) -> None:
     spec = deployment(pod)["spec"]["template"]["spec"]
     assert operator_pod.TOLERATES_CONTROL_PLANE in spec["tolerations"]
     assert spec["nodeSelector"] == selector
+
+
+def test_builds_are_told_by_a_secret_that_only_the_operator_reads() -> None:
+    """Its file is named in the environment and mounted read-only; without it nothing is mounted."""
+    pod = operator_pod.Pod(IMAGE, builds="bex-builds")
+    spec = deployment(pod)["spec"]["template"]["spec"]
+    (mount,) = container(pod)["volumeMounts"]
+
+    assert operator_pod.environment(pod)["BEX_BUILDS"] == f"{mount['mountPath']}/builds.json"
+    assert mount["readOnly"] is True
+    assert spec["volumes"] == [
+        {"name": "builds", "secret": {"secretName": "bex-builds", "defaultMode": 0o440}}
+    ]
+    assert container()["volumeMounts"] == []
