@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bex_stack import errors
-from bex_stack import settings_models as models
+from bex_stack import settings_cluster_api as models
 from components import pins
 
 ANSWER_SECONDS = 60.0

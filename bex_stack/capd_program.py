@@ -7,8 +7,8 @@ import pulumi
 
 from bex_operator import api
 from bex_stack import cluster_api_program as shared
-from bex_stack import settings_models as models
-from components import edge, infra_cluster, operator_image, pins, registry
+from bex_stack import settings_cluster_api as models
+from components import infra_cluster, operator_image, pins, registry, traefik
 from components.dynamic import passwords
 from components.manifests import capd, charts, issuers, shapes, storage, zot
 
@@ -110,12 +110,14 @@ def _registry(
     return held, built.reference
 
 
-def _edge(stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock) -> edge.Traefik:
+def _edge(
+    stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock
+) -> traefik.Traefik:
     address = clusters.apps.address
     names = [DOMAIN, f"*.{DOMAIN}", address.apply(lambda ip: f"*.{ip}.sslip.io")]
-    made = edge.Traefik(
+    made = traefik.Traefik(
         "edge",
-        edge.TraefikArgs(
+        traefik.TraefikArgs(
             traefik=charts.traefik_on_host(),
             cert_manager=charts.cert_manager(charts.ON_CONTROL_PLANE),
             issuers=issuers.local_authority(names),
@@ -123,9 +125,9 @@ def _edge(stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock
         ),
         clusters.on_apps,
     )
-    edge.Forwarder(
+    traefik.Forwarder(
         "edge-ports",
-        edge.ForwarderArgs(
+        traefik.ForwarderArgs(
             image=stack.load_balancer_image
             or shared.on_docker(stack, lock.reference(pins.LOAD_BALANCER)),
             address=address,

@@ -7,8 +7,8 @@ import pulumi
 from bex_operator import api
 from bex_stack import cluster_api_program as shared
 from bex_stack import settings
-from bex_stack import settings_models as models
-from components import edge, hetzner_infra, pins, registry, server_types
+from bex_stack import settings_cluster_api as models
+from components import hetzner_infra, pins, registry, server_types, traefik
 from components.dynamic import passwords
 from components.manifests import caph, charts, issuers, shapes, zot
 
@@ -105,14 +105,14 @@ def _platform(stack: models.CaphSettings) -> shared.Platform:
 
 def _edge(
     stack: models.CaphSettings, clusters: shared.Clusters
-) -> tuple[edge.Traefik, hetzner_infra.EdgeBalancer]:
+) -> tuple[traefik.Traefik, hetzner_infra.EdgeBalancer]:
     certificates = issuers.lets_encrypt(stack.acme_email)
     if stack.base_domain:
         name = f"letsencrypt-{stack.acme_issuer}"
         certificates.append(issuers.edge_certificate([stack.base_domain], name))
-    made = edge.Traefik(
+    made = traefik.Traefik(
         "edge",
-        edge.TraefikArgs(
+        traefik.TraefikArgs(
             traefik=charts.traefik_behind_balancer(hetzner_infra.BALANCER_NETWORK),
             cert_manager=charts.cert_manager(charts.ON_PLATFORM),
             issuers=certificates,

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.runtime.settings import get_monitor
 
 from bex_operator import api
-from bex_stack import errors
-from bex_stack import settings_models as models
+from bex_stack import errors, settings
+from bex_stack import settings_cluster_api as models
 from components import (
     app_cluster,
     app_operator,
@@ -67,16 +66,12 @@ def lock_of(stack: models.CapdSettings | models.CaphSettings) -> pins.Lock:
             f"{len(unlocked)} files and images from outside, like {unlocked[0]}, have no checksum "
             "yet: run `bex pins lock` where the internet is"
         )
-    if open_ends and not pulumi.runtime.is_dry_run() and not _is_refused_anyway():
+    # The embedded engine manages none of these stacks; it says so, and what does, by itself.
+    if open_ends and not pulumi.runtime.is_dry_run() and not settings.is_run_by_bex():
         raise errors.BadSettings("\n".join(open_ends))
     if open_ends:
         pulumi.log.warn("before an `up`: " + "; ".join(open_ends))
     return lock
-
-
-def _is_refused_anyway() -> bool:
-    """The embedded engine manages none of these stacks; it says so, and what does, by itself."""
-    return type(get_monitor()).__module__.startswith("bex_stack.engine")
 
 
 def folder_of(stack: models.ClusterApiSettings) -> str:

@@ -1,12 +1,15 @@
 """`bex pins …` and `bex bundle`: what a stack brings from outside, locked and carried along."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bex_stack import errors, options, printing
 from bex_stack import settings_models as models
+
+if TYPE_CHECKING:
+    from bex_stack import settings_cluster_api as cluster_api
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The bundle's folder.")]
 
@@ -63,7 +66,7 @@ def bundle_load(
     bundles.load(wanted, folder, registry, _crane(), printing.out().print)
 
 
-def _stack(choice: options.Choice) -> models.CapdSettings | models.CaphSettings:
+def _stack(choice: options.Choice) -> "cluster_api.CapdSettings | cluster_api.CaphSettings":
     found = choice.read_settings()
     if isinstance(found.settings, models.EmbeddedSettings):
         raise errors.BadSettings(

@@ -20,7 +20,7 @@ def deploy() -> None:
     )
     if isinstance(stack, models.EmbeddedSettings):
         _deploy_embedded(stack, apps)
-    elif isinstance(stack, models.CapdSettings):
+    elif stack.provider == "capd":
         from bex_stack import capd_program  # with Docker's package: the others do without
 
         capd_program.deploy(stack, apps)

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pydantic
 
@@ -18,13 +18,10 @@ from bex_stack import settings_models as models
 
 NAMESPACE = "bex:"
 
-PROVIDERS: Mapping[str, type[models.StackSettings]] = {
-    "embedded": models.EmbeddedSettings,
-    "capd": models.CapdSettings,
-    "caph": models.CaphSettings,
-}
+if TYPE_CHECKING:
+    from bex_stack import settings_cluster_api as cluster_api
 
-StackSettings = models.StackSettings
+    StackSettings = models.EmbeddedSettings | cluster_api.CapdSettings | cluster_api.CaphSettings
 
 
 def home() -> Path:
@@ -33,7 +30,7 @@ def home() -> Path:
     return Path(given).absolute() if given else Path.home() / ".local/state/bex"
 
 
-def from_pulumi() -> StackSettings:
+def from_pulumi() -> "StackSettings":
     """Read the running program's settings.
 
     Raises:
@@ -43,7 +40,8 @@ def from_pulumi() -> StackSettings:
     from pulumi.runtime import config
 
     given = {**config.get_config_env(), **config.CONFIG.get()}
-    return parse(without_defaults_of_others(given), source=f"Pulumi.{pulumi.get_stack()}.yaml")
+    own = without_defaults_of_others(given, checked=is_run_by_bex())
+    return parse(own, source=f"Pulumi.{pulumi.get_stack()}.yaml")
 
 
 def hetzner_token() -> Any:
@@ -54,7 +52,7 @@ def hetzner_token() -> Any:
     return token if token is not None else pulumi.Output.secret("")
 
 
-def parse(config: Mapping[str, str], *, source: str) -> StackSettings:
+def parse(config: Mapping[str, str], *, source: str) -> "StackSettings":
     """Turn configuration texts (`bex:workers` -> `"2"`) into settings; *source* names their file.
 
     Raises:
@@ -62,12 +60,13 @@ def parse(config: Mapping[str, str], *, source: str) -> StackSettings:
     """
     own = {key.removeprefix(NAMESPACE): value for key, value in config.items() if _is_own(key)}
     provider = own.get("provider")
-    model = PROVIDERS.get(provider or "")
-    if model is None:
-        known = ", ".join(PROVIDERS)
+    try:
+        model = model_of(provider or "")
+    except LookupError as unknown:
+        known = ", ".join(models.PROVIDERS)
         raise errors.BadSettings(
             f"{source}: bex:provider is {provider!r}; it must be one of: {known}"
-        )
+        ) from unknown
     texts = {f.alias for f in model.model_fields.values() if f.annotation is str}
     values = {key: value if key in texts else _decode(value) for key, value in own.items()}
     try:
@@ -78,22 +77,53 @@ def parse(config: Mapping[str, str], *, source: str) -> StackSettings:
         raise errors.BadSettings("\n".join(lines)) from refused
 
 
-def without_defaults_of_others(config: Mapping[str, str]) -> dict[str, str]:
+def model_of(provider: str) -> "type[StackSettings]":
+    """Return the model of one provider's settings.
+
+    Raises:
+        LookupError: nobody is called so.
+    """
+    if provider == "embedded":
+        return models.EmbeddedSettings
+    from bex_stack import settings_cluster_api as cluster_api  # the embedded stack does without
+
+    found: dict[str, type[StackSettings]] = {
+        "capd": cluster_api.CapdSettings,
+        "caph": cluster_api.CaphSettings,
+    }
+    return found[provider]
+
+
+def without_defaults_of_others(config: Mapping[str, str], *, checked: bool) -> dict[str, str]:
     """Leave out what Pulumi itself adds: Pulumi.yaml declares every provider's keys, and the
-    default of each is handed to every stack that does not set it."""
-    model = PROVIDERS.get(config.get(f"{NAMESPACE}provider", ""))
-    own = {field.alias for field in model.model_fields.values()} if model else set()
+    default of each is handed to every stack that does not set it.
+
+    With *checked*, somebody has read the stack file itself before: whatever is not the provider's
+    can only be a default.
+    """
+    provider = config.get(f"{NAMESPACE}provider", "")
+    if provider not in models.PROVIDERS:
+        return dict(config)  # refused in a moment
+    own = {f"{NAMESPACE}{field.alias}" for field in model_of(provider).model_fields.values()}
+    if checked:
+        return {key: text for key, text in config.items() if key in own or not _is_own(key)}
     added = {
         f"{NAMESPACE}{field.alias}": field.default
-        for other in PROVIDERS.values()
-        for field in other.model_fields.values()
-        if model and field.alias not in own
+        for other in models.PROVIDERS
+        for field in model_of(other).model_fields.values()
     }
     return {
         key: text
         for key, text in config.items()
-        if key not in added or not _is_same(text, added[key])
+        if key in own or key not in added or not _is_same(text, added[key])
     }
+
+
+def is_run_by_bex() -> bool:
+    """Whether the embedded engine runs the program: `bex` has then read the stack file."""
+    from pulumi.runtime.settings import get_monitor
+
+    return type(get_monitor()).__module__.startswith("bex_stack.engine")
 
 
 def _is_same(text: str, default: object) -> bool:

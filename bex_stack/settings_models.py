@@ -1,10 +1,10 @@
-"""The settings a stack file may hold: one closed model per provider.
+"""The settings a stack file may hold: what every stack has, and the embedded one.
 
-Every key has a description, a bound where one makes sense, and the same default for each provider
-that has it: Pulumi.yaml declares all of them once (see `settings_schema`).
+One closed model per provider; those of the others are in `settings_cluster_api`, which only their
+stacks import. Every key has a description, a bound where one makes sense, and the same default for
+each provider that has it: Pulumi.yaml declares all of them once (see `settings_schema`).
 """
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,14 +12,11 @@ import pydantic
 from pydantic import alias_generators
 
 from bex_stack.embedded import instance as instances
-from components import pins, server_types
+
+PROVIDERS = ("embedded", "capd", "caph")
 
 Port = Annotated[int, pydantic.Field(ge=1, le=65535)]
 Texts = Annotated[tuple[str, ...], pydantic.Field(strict=False)]
-Location = Literal["", "fsn1", "nbg1", "hel1", "ash", "hil", "sin"]
-ServerType = Annotated[str, pydantic.AfterValidator(server_types.check)]
-
-MIRROR_PARTS = 2
 
 
 class Settings(pydantic.BaseModel):
@@ -93,200 +90,4 @@ class EmbeddedSettings(Settings):
                     }
                 ),
             }
-        )
-
-
-class ClusterApiSettings(Settings):
-    """What the stacks have in common whose machines Cluster API makes."""
-
-    cluster_name: Annotated[str, pydantic.Field(pattern=r"^[a-z][a-z0-9-]{0,18}[a-z0-9]$")] = "bex"
-    """Name of the app cluster: 2-20 of a-z, 0-9 and `-`."""
-    cluster_api: Literal["clusterctl", "existing"] = "clusterctl"
-    """`clusterctl`: make an infra cluster and install Cluster API on it. `existing`: use the one
-    behind `bex:infraKubeconfig`, which has Cluster API and its provider already."""
-    infra_kubeconfig: str = ""
-    """File of the existing infra cluster's kubeconfig; only with `bex:clusterApi: existing`."""
-    kubernetes_version: Annotated[str, pydantic.Field(pattern=r"^v1\.\d{1,3}\.\d{1,3}$")] = (
-        pins.KUBERNETES
-    )
-    """Kubernetes of the app cluster, like v1.36.4; one minor version at a time when it changes."""
-    control_planes: Annotated[int, pydantic.Field(ge=1, le=7)] = 1
-    """Control-plane machines: 1, 3, 5 or 7; one has no high availability."""
-    workers_min: Annotated[int, pydantic.Field(ge=0, le=100)] = 0
-    """Fewest machines the autoscaler leaves for apps, 0-100; only with `bex:workersMax`."""
-    workers_max: Annotated[int, pydantic.Field(ge=0, le=100)] = 0
-    """Most machines the autoscaler makes for apps, 1-100; 0: `bex:workers` counts instead."""
-    service_network: str = "10.96.0.0/16"
-    """The services' network (IPv4)."""
-    cni: Literal["calico", "cilium", "none"] = "calico"
-    """Pod network that is installed; `none`: bring your own, machines are not Ready before."""
-    base_domain: str = ""
-    """Domain below which an app with `expose: true` has its name; empty: `localhost` on capd, no
-    such names on caph."""
-    operator_image: str = ""
-    """The operator's image; empty: built from this project (capd only). On caph by digest."""
-    mirror: Texts = ()
-    """`[REGISTRY, FOLDER]` made by `bex bundle`: every image and file comes from there instead."""
-
-    @pydantic.model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        _check_networks(self.pod_network, self.service_network)
-        if self.control_planes % 2 == 0:
-            raise ValueError(
-                f"bex:controlPlanes is {self.control_planes}; an even number of etcd members "
-                "tolerates no more failures than one less, so it must be 1, 3, 5 or 7"
-            )
-        if self.workers_min > self.workers_max:
-            raise ValueError(
-                f"bex:workersMin is {self.workers_min} and bex:workersMax {self.workers_max}; "
-                "the least must not exceed the most"
-            )
-        if (self.cluster_api == "existing") != bool(self.infra_kubeconfig):
-            raise ValueError("bex:clusterApi: existing and bex:infraKubeconfig go together")
-        if len(self.mirror) not in (0, MIRROR_PARTS) or not all(self.mirror):
-            raise ValueError("bex:mirror must be [REGISTRY, FOLDER]")
-        return self
-
-    @property
-    def unfinished(self) -> tuple[str, ...]:
-        """Keys a preview does without and an `up` does not."""
-        return ()
-
-    @property
-    def charts_left_out(self) -> frozenset[str]:
-        """Names of the pinned charts that this stack does not use."""
-        networks = {"calico": pins.CALICO_CHART.name, "cilium": pins.CILIUM_CHART.name}
-        return frozenset(name for choice, name in networks.items() if choice != self.cni)
-
-    @property
-    def is_autoscaled(self) -> bool:
-        """Say whether the autoscaler, not `workers`, decides how many machines there are."""
-        return self.workers_max > 0
-
-
-class CapdSettings(ClusterApiSettings):
-    """A stack whose machines are Docker containers on this host."""
-
-    provider: Literal["capd"]
-    """Where machines come from: `embedded` = this Linux host, `capd` = Docker containers, `caph` =
-    Hetzner servers."""
-    edge_http_port: Port = 8080
-    """Port on 127.0.0.1 where apps answer in clear."""
-    edge_https_port: Port = 8443
-    """Port on 127.0.0.1 where apps answer with TLS."""
-    registry_port: Port = 5050
-    """Port on 127.0.0.1 of the OCI registry."""
-    node_image: str = ""
-    """Container image of a machine; empty: kind's for `bex:kubernetesVersion`, by digest."""
-    load_balancer_image: str = ""
-    """Image of the control plane's load balancer; empty: the one the pins name."""
-    registry_image: str = ""
-    """Image of the OCI registry; empty: the Zot that the pins name."""
-
-    @pydantic.model_validator(mode="after")
-    def _has_a_node_image(self) -> Self:
-        ports = (self.edge_http_port, self.edge_https_port, self.registry_port)
-        if len(set(ports)) != len(ports):
-            raise ValueError("bex:edgeHttpPort, bex:edgeHttpsPort and bex:registryPort must differ")
-        if not self.node_image and self.kubernetes_version not in pins.NODE_IMAGES:
-            known = ", ".join(pins.NODE_IMAGES)
-            raise ValueError(
-                f"bex:kubernetesVersion is {self.kubernetes_version}; without bex:nodeImage it "
-                f"must be one that kind has an image for: {known}"
-            )
-        return self
-
-
-class CaphSettings(ClusterApiSettings):
-    """A stack whose machines are Hetzner Cloud servers."""
-
-    provider: Literal["caph"]
-    """Where machines come from: `embedded` = this Linux host, `capd` = Docker containers, `caph` =
-    Hetzner servers."""
-    location: Location = ""
-    """Hetzner location of everything: fsn1, nbg1, hel1, ash, hil or sin."""
-    ssh_public_key: str = ""
-    """Public key (one line) that opens the servers, for you and for day 0."""
-    ssh_private_key_file: str = "~/.ssh/id_ed25519"
-    """File of the matching private key; read on this host only, to fetch the kubeconfig."""
-    admin_addresses: Texts = ()
-    """Networks (CIDR) that reach SSH and the infra API; none: both are closed to everybody."""
-    machine_image: str = ""
-    """Name of the snapshot machines start from, with kubelet and containerd of
-    `bex:kubernetesVersion`; empty: `bex-node-VERSION`."""
-    infra_server_type: ServerType = "cx23"
-    """Server type of the infra cluster's one server."""
-    control_plane_server_type: ServerType = "cx33"
-    """Server type of control-plane machines."""
-    platform_server_type: ServerType = "cx33"
-    """Server type of the machines for the platform's own pods."""
-    platform_machines: Annotated[int, pydantic.Field(ge=1, le=20)] = 3
-    """Machines for the platform's own pods, 1-20."""
-    worker_server_type: ServerType = "cx33"
-    """Server type of the machines for apps."""
-    build_server_type: ServerType = "cx43"
-    """Server type of the machines for builds, made from zero when builds wait."""
-    build_machines_max: Annotated[int, pydantic.Field(ge=0, le=20)] = 2
-    """Most machines for builds, 0-20; 0: builds run where apps run."""
-    fallback_server_type: ServerType = "cpx32"
-    """Server type of the pool that is used when the location has none of `bex:workerServerType`."""
-    fallback_location: Location = ""
-    """Another location of the same network zone for that pool; empty: no such pool."""
-    largest_tier: Literal["free", "starter", "standard", "pro", "pro-plus"] = "standard"
-    """Largest tier an app of this stack may have; one replica must fit a worker."""
-    load_balancer_type: Literal["lb11", "lb21", "lb31"] = "lb11"
-    """Hetzner load balancer type of the edge and of the control plane."""
-    acme_email: str = ""
-    """Address Let's Encrypt writes to about certificates; required for `bex:acmeIssuer`
-    production."""
-    acme_issuer: Literal["staging", "production"] = "staging"
-    """Let's Encrypt server; production counts certificates per week, so prove the way first."""
-
-    @pydantic.model_validator(mode="after")
-    def _can_be_built(self) -> Self:
-        if not self.location:
-            raise ValueError("bex:location must be set: fsn1, nbg1, hel1, ash, hil or sin")
-        if self.fallback_location:
-            _check_fallback(self.location, self.fallback_location)
-        for address in self.admin_addresses:
-            ipaddress.ip_network(address)
-        if self.operator_image and "@sha256:" not in self.operator_image:
-            raise ValueError("bex:operatorImage must be given by digest: NAME@sha256:…")
-        if self.acme_issuer == "production" and not self.acme_email:
-            raise ValueError("bex:acmeEmail must be set with bex:acmeIssuer: production")
-        server_types.check_holds(self.worker_server_type, self.largest_tier)
-        return self
-
-    @property
-    def unfinished(self) -> tuple[str, ...]:
-        """Keys a preview does without and an `up` does not."""
-        wanted = {"bex:operatorImage": self.operator_image}
-        if self.cluster_api == "clusterctl":
-            wanted["bex:sshPublicKey"] = self.ssh_public_key
-        return tuple(key for key, value in wanted.items() if not value)
-
-    @property
-    def image(self) -> str:
-        """Name of the snapshot that machines start from."""
-        return self.machine_image or f"bex-node-{self.kubernetes_version}"
-
-
-StackSettings = EmbeddedSettings | CapdSettings | CaphSettings
-"""One variant per provider."""
-
-
-def _check_networks(pods: str, services: str) -> None:
-    networks = [ipaddress.IPv4Network(pods), ipaddress.IPv4Network(services)]
-    if networks[0].overlaps(networks[1]):
-        raise ValueError(f"bex:podNetwork {pods} and bex:serviceNetwork {services} overlap")
-
-
-def _check_fallback(location: str, fallback: str) -> None:
-    if location == fallback:
-        raise ValueError(f"bex:fallbackLocation is {fallback}, which bex:location is already")
-    zones = server_types.NETWORK_ZONES
-    if zones[location] != zones[fallback]:
-        raise ValueError(
-            f"bex:fallbackLocation {fallback} lies in {zones[fallback]} and bex:location "
-            f"{location} in {zones[location]}; one private network cannot span both"
         )

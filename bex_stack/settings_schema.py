@@ -14,6 +14,7 @@ from typing import Any, get_origin
 from ruamel import yaml
 
 from bex_stack import settings
+from bex_stack import settings_models as models
 
 PROJECT_FILE = Path(__file__).parents[1] / "Pulumi.yaml"
 _NAMES = {int: "integer", bool: "boolean"}
@@ -22,8 +23,8 @@ _NAMES = {int: "integer", bool: "boolean"}
 def declarations() -> dict[str, dict[str, Any]]:
     """Render the `config` section, by key; `bex:provider` first, the rest as the models stand."""
     found: dict[str, dict[str, Any]] = {}
-    for model in settings.PROVIDERS.values():
-        for field in model.model_fields.values():
+    for provider in models.PROVIDERS:
+        for field in settings.model_of(provider).model_fields.values():
             found.setdefault(f"{settings.NAMESPACE}{field.alias}", _declaration(field))
     first = f"{settings.NAMESPACE}provider"
     return {first: found.pop(first), **found}

@@ -25,7 +25,7 @@ class Target:
     stack: str
     file: Path
     """The stack file."""
-    settings: settings.StackSettings
+    settings: "settings.StackSettings"
     apps: tuple[api.App, ...]
 
     @property

@@ -1,11 +1,12 @@
 """Registers Kubernetes manifests and Helm charts as the Pulumi resources of their kinds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from components.manifests import charts
+if TYPE_CHECKING:
+    from components.manifests import charts  # with the pins: the embedded stack has neither
 
 CHART_SECONDS = 600
 
@@ -30,7 +31,7 @@ def register_all(
 
 
 def register_chart(
-    prefix: str, chart: charts.Chart, folder: str, opts: pulumi.ResourceOptions
+    prefix: str, chart: "charts.Chart", folder: str, opts: pulumi.ResourceOptions
 ) -> pulumi.CustomResource:
     """Register a Helm release of a chart that lies as a file in *folder*, and wait for it."""
     inputs = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bex_stack import errors, settings, settings_schema, stack_files
+from bex_stack import errors, settings, settings_models, settings_schema, stack_files
 
 ROOT = Path(__file__).parents[2]
 FILE = "Pulumi.test.yaml"
@@ -41,30 +41,35 @@ def test_every_setting_has_a_description_and_all_but_the_provider_a_default() ->
 def test_one_key_has_one_default_for_every_provider() -> None:
     """Pulumi.yaml has room for one, and hands it to every stack."""
     found: dict[str, set[str]] = {}
-    for model in settings.PROVIDERS.values():
-        for field in model.model_fields.values():
+    for provider in settings_models.PROVIDERS:
+        for field in settings.model_of(provider).model_fields.values():
             if not field.is_required():
                 found.setdefault(str(field.alias), set()).add(repr(field.default))
 
     assert {key: values for key, values in found.items() if len(values) > 1} == {}
 
 
+@pytest.mark.parametrize("checked", [True, False], ids=["by-bex", "by-the-cli"])
 @pytest.mark.parametrize("provider", ["embedded", "capd", "caph"])
-def test_defaults_that_pulumi_adds_for_other_providers_are_no_mistake(provider: str) -> None:
-    """The CLI hands every declared default to the program; the settings stay the same."""
+def test_defaults_that_pulumi_adds_for_other_providers_are_no_mistake(
+    provider: str, checked: bool
+) -> None:
+    """Every declared default is handed to the program; the settings stay the same."""
     own = {"bex:provider": provider, **({"bex:location": "fsn1"} if provider == "caph" else {})}
     declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     given = {key: entry["default"] for key, entry in declared.items() if "default" in entry}
     added = {key: _text(value) for key, value in given.items()}
 
-    found = settings.parse(settings.without_defaults_of_others({**added, **own}), source=FILE)
+    found = settings.parse(
+        settings.without_defaults_of_others({**added, **own}, checked=checked), source=FILE
+    )
 
     assert found == settings.parse(own, source=FILE)
 
 
 def test_value_for_another_provider_is_refused_all_the_same() -> None:
     """Only the very default is let through."""
-    given = settings.without_defaults_of_others({**CAPD, "bex:location": "nbg1"})
+    given = settings.without_defaults_of_others({**CAPD, "bex:location": "nbg1"}, checked=False)
 
     with pytest.raises(errors.BadSettings, match="bex:location is not a setting of this provider"):
         settings.parse(given, source=FILE)

@@ -22,6 +22,7 @@ from components import (
     operator_image,
     pins,
     registry,
+    traefik,
 )
 from components.dynamic import clusterctl
 from components.manifests import capd, charts, issuers
@@ -71,13 +72,13 @@ def make_autoscaler() -> object:
 
 def make_traefik() -> object:
     """Make an edge with a local authority."""
-    args = edge.TraefikArgs(
+    args = traefik.TraefikArgs(
         charts.traefik_on_host(),
         charts.cert_manager({}),
         issuers.local_authority(["localhost"]),
         "pins",
     )
-    return edge.Traefik("it", args)
+    return traefik.Traefik("it", args)
 
 
 MAKERS: dict[str, Callable[[], object]] = {
@@ -92,7 +93,9 @@ MAKERS: dict[str, Callable[[], object]] = {
     "EdgeBalancer": lambda: hetzner_infra.EdgeBalancer(
         "it", hetzner_infra.EdgeBalancerArgs("test", "bex", "fsn1", "lb11", "10.0.0.1")
     ),
-    "Forwarder": lambda: edge.Forwarder("it", edge.ForwarderArgs(IMAGE, "172.18.0.2", 8080, 8443)),
+    "Forwarder": lambda: traefik.Forwarder(
+        "it", traefik.ForwarderArgs(IMAGE, "172.18.0.2", 8080, 8443)
+    ),
     "HetznerInfra": lambda: hetzner_infra.HetznerInfra(
         "it",
         hetzner_infra.HetznerInfraArgs(
