@@ -102,6 +102,7 @@ def read(files: StackFiles) -> Stored | None:
     try:
         text = files.state.read_text()
     except FileNotFoundError:
+        _refuse_other_layouts(files)
         return None
     except (OSError, UnicodeDecodeError) as exc:
         raise errors.StateCorrupt(f"the state {files.state} cannot be read: {exc}") from exc
@@ -111,6 +112,25 @@ def read(files: StackFiles) -> Stored | None:
         raise errors.StateCorrupt(
             f"the state {files.state} is damaged ({exc}); nothing was touched. {_advice(files)}"
         ) from exc
+
+
+def _refuse_other_layouts(files: StackFiles) -> None:
+    """Refuse a state that is there in another form: taking it for absent would make all anew.
+
+    Raises: StateError.
+    """
+    for suffix in (".gz", ".zst"):
+        packed = files.state.with_name(files.state.name + suffix)
+        if packed.exists():
+            raise errors.StateError(
+                f"the state {packed} is compressed, which only the pulumi CLI reads; unset "
+                "PULUMI_DIY_BACKEND_GZIP and let the CLI write it once more"
+            )
+    old = files.state.parent.parent / files.state.name
+    if old.exists():
+        raise errors.StateError(
+            f"the state {old} has the layout of an old CLI; run `pulumi state upgrade` first"
+        )
 
 
 def decode(
@@ -164,6 +184,7 @@ def remove(files: StackFiles) -> None:
     """Delete everything kept about the stack, and folders that are empty then."""
     for path in (files.state, files.previous):
         path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.attrs").unlink(missing_ok=True)  # the CLI's storage library's
     for directory in (files.backups, files.history, files.locks):
         shutil.rmtree(directory, ignore_errors=True)
     remaining = list((files.root / ".pulumi" / "stacks").glob("*/*.json"))

@@ -17,6 +17,7 @@ from bex_stack.engine import (
     errors,
     events,
     foreign,
+    history,
     imports,
     interruptions,
     lock,
@@ -113,7 +114,7 @@ class Engine:
             backend.remove(files)
 
     def _run(self, verb: str, *, dry_run: bool, work: Callable[[run.Run], None]) -> events.Result:
-        started = time.monotonic()
+        started, began = time.monotonic(), time.time()
         imports.warm_up()
         reporter = reporting.Reporter(self._listener)
         found = project.load_project(self._project_dir)
@@ -131,6 +132,10 @@ class Engine:
             ):
                 interrupted = _attempt(current, work)
             current.registry.close()
+            if not dry_run:
+                failed = interrupted or bool(reporter.failures)
+                recorded = project.recorded(found, stack_file)
+                history.record(files, verb, began, recorded, reporter.counts, failed=failed)
         if dry_run and current.foreign:
             reporter.say(str(foreign.refusal(current.foreign, current.command)))
         seconds = time.monotonic() - started
@@ -179,7 +184,7 @@ class Engine:
             dry_run=dry_run,
             parallel=threading.Semaphore(self._parallel),
             stopping=stopping,
-            command=foreign.command(verb, found, self._stack, self._root, stack_file.path),
+            command=foreign.command(verb, found, files, stack_file.path, stored is not None),
         )
 
     def _crypters(

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from bex_stack.engine import differences, errors, passphrase, project, providers, values
+from bex_stack.engine import backend, differences, errors, passphrase, project, providers, values
 
 _KUBERNETES_MODULES = ("helm.sh/", "kustomize/", "yaml")
 """Modules of the kubernetes package that are programs of its plugin, no objects."""
@@ -38,16 +38,25 @@ def refusal(types: Mapping[str, str], command: str) -> errors.NeedsCli:
     )
 
 
-def command(verb: str, found: project.Project, stack: str, backend: Path, file: Path) -> str:
-    """Return the CLI's own command for a run of this stack, on the same state."""
-    parts = [f"PULUMI_BACKEND_URL=file://{shlex.quote(str(backend.resolve()))}"]
+def command(
+    verb: str, found: project.Project, files: backend.StackFiles, stack_file: Path, exists: bool
+) -> str:
+    """Return the CLI's own commands for a run of this stack, on the same state.
+
+    The CLI makes no stack by itself: one that does not exist is made first.
+    """
+    root = files.root.resolve()
+    setting = {"PULUMI_BACKEND_URL": f"file://{root}"}
     if not any(each.startswith("PULUMI_CONFIG_PASSPHRASE") for each in os.environ):
-        secret = shlex.quote(str(backend.resolve() / passphrase.FILE))
-        parts.append(f"PULUMI_CONFIG_PASSPHRASE_FILE={secret}")
-    parts += ["pulumi", verb, "--cwd", shlex.quote(str(found.directory)), "--stack", stack]
-    if file != found.directory / f"Pulumi.{stack}.yaml":
-        parts += ["--config-file", shlex.quote(str(file.resolve()))]
-    return " ".join(parts)
+        setting["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(root / passphrase.FILE)
+    where = ["--cwd", str(found.directory), "--stack", files.stack]
+    if stack_file != found.directory / f"Pulumi.{files.stack}.yaml":
+        where += ["--config-file", str(stack_file.resolve())]
+    commands = [["pulumi", verb, *where]]
+    if not exists:
+        commands.insert(0, ["pulumi", "stack", "init", *where])
+    exported = " ".join(f"{key}={shlex.quote(value)}" for key, value in setting.items())
+    return f"export {exported}; {' && '.join(map(shlex.join, commands))}"
 
 
 class PlanningProvider:

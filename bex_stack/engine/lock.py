@@ -59,6 +59,7 @@ def _check(directory: Path, own: Path, say: Callable[[str], None]) -> None:
         if _is_dead(holder):
             say(f"took over the lock of pid {holder.get('pid')}, which is gone ({other.name})")
             other.unlink(missing_ok=True)
+            other.with_name(f"{other.name}.attrs").unlink(missing_ok=True)
             continue
         raise errors.StateLocked(
             f"another run holds the stack: pid {holder.get('pid')} of {holder.get('username')} on "

@@ -131,6 +131,17 @@ def configuration(
     return Configuration(plain, frozenset(secret))
 
 
+def recorded(project: Project, stack: StackFile) -> dict[str, Any]:
+    """Return the configuration under full names as files have it: secrets still encrypted."""
+    entries = {**_project_defaults(project), **stack.config}
+    return {
+        _qualify(str(key), project.name, stack.path): value
+        if isinstance(value, (dict, list))
+        else _text(value, str(key), None)[0]
+        for key, value in entries.items()
+    }
+
+
 def has_secure_values(value: Any) -> bool:
     """Say whether a configuration value holds anything encrypted."""
     if isinstance(value, dict):

@@ -120,6 +120,9 @@ def to_record(resource: Resource, seal: passphrase.Crypter | None) -> dict[str, 
             value = values.mask(value) if seal is None else _seal(value, seal)
         elif key == "propertyDependencies":
             value = {each: list(urns) for each, urns in sorted(value.items())}
+        elif key == "customTimeouts":
+            # The CLI writes whole seconds as integers.
+            value = {name: int(each) if each == int(each) else each for name, each in value.items()}
         elif key in _LISTS:
             value = list(value)
         record[key] = value

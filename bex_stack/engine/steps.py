@@ -63,7 +63,8 @@ def update(
     """Bring a resource to its new inputs in place."""
     new = replace(new, id=old.id, created=old.created, modified=old.modified)
     with current.reporter.step(new, decision) as step:
-        current.digest.add(decision, old, new)
+        # As in the CLI's document: the id is the result's, which a plan does not have.
+        current.digest.add(decision, old, replace(new, id=""))
         subject = subject_of(new, "update", step)
         with current.snapshot.operation("updating", new):
             if provider is None:

@@ -84,7 +84,9 @@ def test_up_refuses_before_anything_is_touched(project, program, type_token):
         project.up('File("before", folder, "1")\n' + program)
 
     assert re.search(r"__main__\.py:\d+\)", str(refused.value))
-    assert f"PULUMI_BACKEND_URL=file://{project.backend} pulumi up" in str(refused.value)
+    assert f"export PULUMI_BACKEND_URL=file://{project.backend}; pulumi stack init" in str(
+        refused.value
+    )
     assert project.journal == []
     assert not project.state_file.exists()
 
