@@ -176,7 +176,7 @@ async def hello(stack: stacks.Stack) -> Any:
 
 
 async def test_no_request_is_lost(stack: stacks.Stack, hello: Cluster) -> None:
-    """200 requests a second, POSTs among them, while everything happens that an app lives through.
+    """200 requests a second while everything happens that an app lives through.
 
     A slow host may send fewer; every one of them is answered by its own number all the same.
     """
