@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 _CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
-_EMPTY_SECONDS = 10.0
+_EMPTY_SECONDS = 60.0
 
 
 class CgroupError(RuntimeError):

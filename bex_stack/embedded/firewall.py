@@ -11,7 +11,7 @@ from pathlib import Path
 from bex_stack.embedded import disk, host_rules, registry
 from bex_stack.embedded import instance as instances
 
-_COMMAND_SECONDS = 10
+_COMMAND_SECONDS = 60
 
 
 class FirewallError(RuntimeError):

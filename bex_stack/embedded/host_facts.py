@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bex_stack.embedded import instance, orphans, preflight
 
-PROBE_TIMEOUT_SECONDS = 20
-ASK_TIMEOUT_SECONDS = 10
+PROBE_TIMEOUT_SECONDS = 60
+ASK_TIMEOUT_SECONDS = 60
 
 _CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",

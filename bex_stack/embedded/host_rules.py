@@ -17,7 +17,7 @@ from typing import Any
 
 from bex_stack.embedded import instance as instances
 
-_COMMAND_SECONDS = 10
+_COMMAND_SECONDS = 60
 _FAMILIES = ("ip", "inet")
 _DIRECTIONS = {"forward": ("iifname", "oifname"), "input": ("iifname",)}
 

@@ -28,7 +28,7 @@ from bex_stack.embedded import (
 from bex_stack.embedded import instance as instances
 
 READY_SECONDS = 120.0
-_END_SECONDS = 20.0
+_END_SECONDS = 60.0
 _FOLDERS = ("run", "root", "containerd", "kubelet", "pod-logs")
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
-_COMMAND_SECONDS = 20
+_COMMAND_SECONDS = 60
 
 
 def parse(mountinfo: str) -> list[tuple[Path, str]]:

@@ -31,7 +31,7 @@ _ADDRESS_HEAD = struct.Struct("=BBBBI")  # family, prefix, flags, scope, index
 _ROUTE_HEAD = struct.Struct("=BBBBBBBBI")  # family, to, from, tos, table, by, scope, type, flags
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _ANSWER_BYTES = 65536
-_ANSWER_SECONDS = 10.0
+_ANSWER_SECONDS = 60.0
 
 
 class Netlink:

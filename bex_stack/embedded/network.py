@@ -24,7 +24,7 @@ from bex_stack.embedded import netlink
 NETNS_DIR = Path("/run/netns")
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 _CLONE_NEWNET = 0x40000000
-_COMMAND_SECONDS = 10
+_COMMAND_SECONDS = 60
 T = TypeVar("T")
 
 

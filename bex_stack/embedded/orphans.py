@@ -40,7 +40,7 @@ def elsewhere(name: str, folder: Path) -> Path | None:
     return None
 
 
-def kill(name: str, *, timeout_seconds: float = 20.0) -> list[int]:
+def kill(name: str, *, timeout_seconds: float = 60.0) -> list[int]:
     """End every process of instance *name*, new ones too; return the ids that were ended.
 
     Raises: NotEnded.

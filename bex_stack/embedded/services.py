@@ -19,7 +19,7 @@ from bex_stack.embedded import (
 )
 from bex_stack.embedded import instance as instances
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 DNS_PROGRAM = "coredns"
 UPSTREAM = Path("/etc/resolv.conf")
 

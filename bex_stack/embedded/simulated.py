@@ -26,7 +26,7 @@ from bex_stack.embedded import instance as instances
 
 NAME = "kwok"
 USER = "bex-kwok"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 LEASE_SECONDS = 40
 _ANNOTATION = {"kwok.x-k8s.io/node": "fake"}
 _CAPACITY = {"cpu": "8", "memory": "32Gi", "pods": "110", "ephemeral-storage": "100Gi"}

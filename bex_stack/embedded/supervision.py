@@ -22,7 +22,7 @@ from typing import Any
 from bex_stack.embedded import disk, orphans, processes
 from bex_stack.embedded import instance as instances
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 RPC_SECONDS = 60.0
 """Longer than the longest stop_seconds of a process: a stop answers when it is done."""
 _OPEN_FILES = 65536
