@@ -32,7 +32,8 @@ def deploy() -> None:
 
 def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) -> None:
     instance = stack.as_instance(settings.home())
-    args = overlay.EmbeddedArgs(instance, stack.workers, stack.has_operator_pod)
+    has_builds = instance.kind == "real" and any(app.repo is not None for app in apps)
+    args = overlay.EmbeddedArgs(instance, stack.workers, stack.has_operator_pod, has_builds)
     cluster = overlay.EmbeddedCluster("app-cluster", args)
     # What lives on the host's share is gone with it: destroy stops it instead of emptying it first.
     on_host = pulumi.ResourceOptions(deleted_with=cluster.host)
@@ -50,7 +51,11 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
         in_cluster,
     )
     edge.Edge("edge", in_cluster)
-    processes = overlay.EmbeddedProcesses("platform", args, after(on_host, operator.objects))
+    overlay.builds_secret(registry, args, after(in_cluster, operator.objects))
+    building = [] if registry.builder is None else [registry.builder]
+    processes = overlay.EmbeddedProcesses(
+        "platform", args, after(on_host, [*operator.objects, *building])
+    )
     app_set.AppSet(
         "apps",
         app_set.AppSetArgs(apps, api.NAMESPACE),

@@ -11,7 +11,7 @@ import pulumi
 from pulumi import dynamic
 
 
-class _ImageProvider(dynamic.ResourceProvider):
+class ImageProvider(dynamic.ResourceProvider):
     """Common part: identity, difference and deletion of a pushed image."""
 
     def create(self, props: dict[str, Any]) -> dynamic.CreateResult:
@@ -47,7 +47,7 @@ class _ImageProvider(dynamic.ResourceProvider):
         return found is not None and found != olds["digest"]
 
 
-class GoImageProvider(_ImageProvider):
+class GoImageProvider(ImageProvider):
     """Builds a static Go program into an image made from scratch."""
 
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class GoImageProvider(_ImageProvider):
         return {**props, "digest": images.push(archive, reference, toolchain=tools)}
 
 
-class PauseImageProvider(_ImageProvider):
+class PauseImageProvider(ImageProvider):
     """Packs the toolchain's `pause`, which holds a pod's namespaces open."""
 
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class PauseImageProvider(_ImageProvider):
         return {**props, "digest": images.push(archive, reference, toolchain=tools)}
 
 
-class OperatorImageProvider(_ImageProvider):
+class OperatorImageProvider(ImageProvider):
     """Packs the operator's modules on top of Python and the wheels they need."""
 
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bex_stack.embedded import builds, machine_config, operator_image, registry, toolchain
 from bex_stack.embedded import instance as instances
-from bex_stack.embedded import machine_config, operator_image, registry, toolchain
 
 OPERATOR_USER = "bex-operator"
 EDGE_USER = "bex-edge"
@@ -29,13 +29,15 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def processes(instance: instances.Instance, *, has_operator: bool) -> tuple[Command, ...]:
+def processes(
+    instance: instances.Instance, *, has_operator: bool, has_builds: bool = False
+) -> tuple[Command, ...]:
     """Say how this instance's platform processes are started; *has_operator*: from source."""
     beside = (edge(instance), feeder(instance))
-    return (operator(instance), *beside) if has_operator else beside
+    return (operator(instance, has_builds=has_builds), *beside) if has_operator else beside
 
 
-def operator(instance: instances.Instance) -> Command:
+def operator(instance: instances.Instance, *, has_builds: bool = False) -> Command:
     """The operator, from source: the dev loop is an edit and `bex up`."""
     address, port = instance.bind_address, OPERATOR_HEALTH_PORT
     options = {
@@ -46,12 +48,16 @@ def operator(instance: instances.Instance) -> Command:
         "identity": instance.name,
         **operator_options(instance, registry.endpoint(instance)),
     }
+    env = _source()
+    if has_builds:
+        options["builds"] = builds.settings_file(instance)
+        env = {**env, "BEX_BUILDER": builds.secret_name()}
     return Command(
         "operator",
         (*_bex_operator("operator", options), "--leader-elect"),
         {"http": f"http://{address}:{port}/healthz"},
         OPERATOR_USER,
-        _source(),
+        env,
     )
 
 

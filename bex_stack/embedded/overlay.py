@@ -1,6 +1,7 @@
 """The infrastructure overlay of the `embedded` stack, as components: cluster, registry, operator
 process and edge processes on this host. Everything above it is the same on every substrate."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pulumi
 
 from bex_operator import api
-from bex_stack.embedded import built_images, commands, providers
+from bex_stack.embedded import builds, built_images, commands, providers
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import registry as registries
+from components import objects
 from components.manifests import operator_pod as pods
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -33,8 +35,13 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
     """Describe the operator's pods on this host's machines; None if it runs beside them."""
     if registry.operator is None:
         return None
+    image = registry.operator.reference
+    if registry.builder is not None:
+        # After the builder, however long it takes: the pods read how it is called.
+        image = pulumi.Output.all(image, registry.builder.digest).apply(lambda both: str(both[0]))
     return pods.Pod(
-        image=registry.operator.reference,
+        image=image,
+        builds=None if registry.builder is None else builds.secret_name(),
         replicas=operator_replicas(args.workers),
         options=commands.operator_options(
             args.instance, registries.machine_endpoint(args.instance)
@@ -51,6 +58,8 @@ class EmbeddedArgs:
     """Worker machines, 0 or more; the control-plane machine comes on top."""
     has_operator_pod: bool = True
     """Whether the operator runs in the cluster; if not, it runs beside it from source."""
+    has_builds: bool = False
+    """Whether images are made out of repositories."""
 
 
 class EmbeddedCluster(pulumi.ComponentResource):
@@ -102,6 +111,8 @@ class EmbeddedRegistry(pulumi.ComponentResource):
     """What Apps and machines need."""
     operator: built_images.OperatorImage | None
     """The operator's image, if it runs in the cluster."""
+    builder: builds.BuilderImage | None
+    """What builds run, if there are any."""
 
     def __init__(
         self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
@@ -133,6 +144,11 @@ class EmbeddedRegistry(pulumi.ComponentResource):
             if args.has_operator_pod
             else None
         )
+        self.builder = (
+            builds.BuilderImage(f"{name}-builder", args.instance, opts=child)
+            if args.has_builds
+            else None
+        )
         self.register_outputs({"endpoint": self.endpoint})
 
 
@@ -156,6 +172,22 @@ class EmbeddedProcesses(pulumi.ComponentResource):
                 ready=dict(process.ready),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            for process in commands.processes(args.instance, has_operator=not args.has_operator_pod)
+            for process in commands.processes(
+                args.instance,
+                has_operator=not args.has_operator_pod,
+                has_builds=args.has_builds,
+            )
         ]
         self.register_outputs({})
+
+
+def builds_secret(
+    registry: EmbeddedRegistry, args: EmbeddedArgs, opts: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    """Register what tells the operator's pods how to build, if they do."""
+    if registry.builder is None or not args.has_operator_pod:
+        return []
+    folder = pods.BUILDS_FOLDER
+    settings = builds.settings(args.instance, f"{folder}/{builds.TOKEN_KEY}")
+    manifest = builds.secret(json.dumps(settings), pulumi.Output.secret(registry.builder.token_key))
+    return [objects.register("operator-builds", manifest, opts)]
