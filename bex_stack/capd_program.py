@@ -104,7 +104,13 @@ def _registry(
         return held, stack.operator_image
     built = operator_image.OperatorImage(
         "operator-image",
-        operator_image.OperatorImageArgs(".", held.endpoint, push.password),
+        operator_image.OperatorImageArgs(
+            ".",
+            held.endpoint,
+            push.password,
+            build_image=shared.on_docker(stack, lock.reference(pins.OPERATOR_BUILD)),
+            runtime_image=shared.on_docker(stack, lock.reference(pins.OPERATOR_RUNTIME)),
+        ),
         pulumi.ResourceOptions(depends_on=[held]),
     )
     return held, built.reference

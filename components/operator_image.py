@@ -18,6 +18,10 @@ class OperatorImageArgs:
     registry: str
     """HOST:PORT that this host pushes to."""
     password: pulumi.Input[str]
+    build_image: str
+    """What the image is made in."""
+    runtime_image: str
+    """What it stands on."""
 
 
 class OperatorImage(pulumi.ComponentResource):
@@ -35,7 +39,11 @@ class OperatorImage(pulumi.ComponentResource):
         image = docker.Image(
             f"{name}-image",
             image_name=f"{args.registry}/{REPOSITORY}:latest",
-            build={"context": args.context, "dockerfile": f"{args.context}/operator/Dockerfile"},
+            build={
+                "context": args.context,
+                "dockerfile": f"{args.context}/operator/Dockerfile",
+                "args": {"BUILD": args.build_image, "RUNTIME": args.runtime_image},
+            },
             registry={
                 "server": args.registry,
                 "username": zot.PUSHER,

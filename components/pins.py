@@ -168,6 +168,10 @@ LOCAL_PATH = Image("docker.io/rancher/local-path-provisioner:v0.0.36", ("capd",)
 LOCAL_PATH_WORKER = Image("docker.io/library/busybox:1.37.0", ("capd",))
 LOAD_BALANCER = Image("docker.io/kindest/haproxy:v20230606-42a2262b", ("capd",))
 
+OPERATOR_BUILD = Image("docker.io/library/python:3.11-slim-bookworm", ("capd",))
+OPERATOR_RUNTIME = Image("gcr.io/distroless/python3-debian12:nonroot", ("capd",))
+"""What `operator/Dockerfile` starts from; tags that move, so the digests decide."""
+
 OF_CHARTS: Sequence[Image] = (
     *(
         Image(f"quay.io/jetstack/cert-manager-{part}:{CERT_MANAGER}", BOTH)
@@ -199,6 +203,8 @@ IMAGES: Sequence[Image] = (
     LOCAL_PATH,
     LOCAL_PATH_WORKER,
     LOAD_BALANCER,
+    OPERATOR_BUILD,
+    OPERATOR_RUNTIME,
     *OF_CHARTS,
 )
 

@@ -248,6 +248,15 @@ def test_up_is_refused_while_something_has_no_checksum() -> None:
     assert "have no checksum yet" in str(refused.value)
 
 
+def test_operator_image_stands_on_pinned_images() -> None:
+    """The Dockerfile's own choice, for builds by hand, is the table's."""
+    lines = (ROOT / "operator/Dockerfile").read_text().splitlines()
+    chosen = dict(line.removeprefix("ARG ").split("=", 1) for line in lines if line[:4] == "ARG ")
+
+    assert chosen["BUILD"] == pins.OPERATOR_BUILD.reference
+    assert chosen["RUNTIME"] == pins.OPERATOR_RUNTIME.reference
+
+
 def images_in(value: Any) -> Iterator[str]:
     """Find every image that an object names."""
     if isinstance(value, dict):

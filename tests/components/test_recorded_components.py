@@ -120,7 +120,7 @@ MAKERS: dict[str, Callable[[], object]] = {
         "it", registry.RegistryArgs(IMAGE, pulumi.Output.secret(HTPASSWD), port=5050)
     ),
     "OperatorImage": lambda: operator_image.OperatorImage(
-        "it", operator_image.OperatorImageArgs(".", "localhost:5050", "p")
+        "it", operator_image.OperatorImageArgs(".", "localhost:5050", "p", IMAGE, IMAGE)
     ),
     "Traefik": make_traefik,
 }
