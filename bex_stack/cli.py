@@ -178,7 +178,10 @@ def scale(
 @dev_app.command("operator")
 @options.of_stack
 def dev_operator(choice: options.Choice) -> None:
-    """Run the operator from this checkout in the foreground, anew after every change."""
+    """Run the operator from this checkout in the foreground, anew after every change.
+
+    Meanwhile the stack's own is away; Ctrl-C puts it back. After a kill -9, run and end it again.
+    """
     from bex_stack import dev_operator as dev
 
     dev.run(choice.read_settings(), printing.out())
