@@ -13,6 +13,10 @@ from bex_operator.kube import kinds
 from bex_stack import app_table, picture, targets
 from bex_stack.embedded import processes, supervision
 
+UNSUPERVISED = (
+    "[red]the supervisor does not run[/red]: nothing that ends is started again until `bex up`"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -25,6 +29,8 @@ class Status:
     waiting: Sequence[picture.Pod]
     """Pods that no machine has taken."""
     apps: Sequence[app_table.Row]
+    supervised: bool
+    """Whether the supervisor runs: what it kept lives on without it, and is not restarted."""
     processes: Sequence[processes.State]
 
     def as_dict(self) -> dict[str, Any]:
@@ -34,6 +40,7 @@ class Status:
 
 async def observe(target: targets.Target) -> Status:
     """Read a stack's cluster and its supervisor; neither has to be there."""
+    supervised = supervision.is_running(target.instance)
     kept = supervision.states(target.instance)
     machines: Sequence[picture.Machine] = ()
     waiting: Sequence[picture.Pod] = ()
@@ -48,7 +55,7 @@ async def observe(target: targets.Target) -> Status:
         except kube_errors.KubeError as failed:
             answer = str(failed)
     apps = await app_table.observe(target) if answer == "ready" else []
-    return Status(target.stack, answer, machines, waiting, apps, list(kept.values()))
+    return Status(target.stack, answer, machines, waiting, apps, supervised, list(kept.values()))
 
 
 def render(status: Status) -> consoles.Group:
@@ -69,5 +76,5 @@ def render(status: Status) -> consoles.Group:
         picture.draw(status.machines, status.waiting),
         app_table.render(list(status.apps)),
         "",
-        drawn,
+        drawn if status.supervised else UNSUPERVISED,
     )
