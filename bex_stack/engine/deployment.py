@@ -34,6 +34,7 @@ class Deployment:
         self._run = current
         self._goals: dict[str, goals.Goal] = {}
         self._aliased: dict[str, str] = {}
+        self._aliases: dict[str, tuple[str, ...]] = {}
         self._replaced: set[str] = set()
         self._lock = threading.Lock()
         self._defaults = threading.Lock()
@@ -134,10 +135,16 @@ class Deployment:
                 + (f" at {goal.position}" if goal.position else "")
             )
         self._goals[urn] = goal
+        # The SDK sends a child the aliases it has of its own only.
+        parents = self._aliases.get(goal.parent, ())
+        inherited = [
+            urns.inherited_alias(goal.type, goal.name, goal.parent, each) for each in parents
+        ]
+        aliases = self._aliases[urn] = (*goal.aliases, *inherited)
         by_urn = {each.urn: each for each in self._run.snapshot.remaining() if not each.delete}
         if urn in by_urn:
             return urn, by_urn[urn]
-        for alias in goal.aliases:
+        for alias in aliases:
             if alias in by_urn and alias not in self._goals:
                 self._aliased[alias] = urn
                 self._run.snapshot.rename(alias, urn)

@@ -1,7 +1,7 @@
 """The document `pulumi preview --json` prints, built from steps. Secrets are always masked.
 
 Source: pulumi pkg/backend/display/json.go, ShowPreviewDigest (3.272); the root stack is always
-listed, other unchanged resources are not.
+listed, of other unchanged resources those whose protection changes.
 """
 
 import threading
@@ -27,7 +27,7 @@ class Digest:
         subject = new or old
         if (
             subject is None
-            or (decision.operation is Operation.SAME and subject.type != urns.STACK_TYPE)
+            or (decision.operation is Operation.SAME and not _is_listed(subject, old))
             or urns.is_default_provider(subject.urn)
         ):
             return
@@ -64,6 +64,11 @@ class Digest:
             "duration": int(seconds * 1e9),
             "changeSummary": dict(sorted(counts.items())),
         }
+
+
+def _is_listed(subject: state.Resource, old: state.Resource | None) -> bool:
+    """Say whether an unchanged resource is listed: the stack, or one whose protection changes."""
+    return subject.type == urns.STACK_TYPE or (old is not None and old.protect != subject.protect)
 
 
 def _details(details: tuple[differences.Difference, ...]) -> dict[str, Any] | None:

@@ -177,4 +177,4 @@ def _delete(current: run.Run, old: state.Resource, step: reporting.Step | None) 
 
 
 def _promised(new: state.Resource, old: state.Resource) -> state.Resource:
-    return replace(new, id=old.id, created=old.created, modified=old.modified)
+    return replace(new, created=old.created, modified=old.modified)

@@ -14,6 +14,20 @@ def make(stack: str, project: str, parent: str, type_token: str, name: str) -> s
     return f"urn:pulumi:{stack}::{project}::{qualified}::{name}"
 
 
+def inherited_alias(type_token: str, name: str, parent: str, parent_alias: str) -> str:
+    """Return the URN a child had under an alias of its parent.
+
+    A name that begins with its parent's follows it. Source: pulumi
+    pkg/resource/deploy/step_generator.go, inheritedChildAlias.
+    """
+    own = name_of(parent)
+    if name.startswith(own):
+        name = name_of(parent_alias) + name.removeprefix(own)
+    _, _, stack, rest = parent_alias.split(":", 3)
+    project = rest.removeprefix(":").split("::", 1)[0]
+    return make(stack, project, parent_alias, type_token, name)
+
+
 def qualified_type(urn: str) -> str:
     """Return the type with all parent types before it."""
     return urn.split("::", 3)[2]

@@ -157,6 +157,32 @@ def test_alias_of_a_component_reaches_its_children(project):
     assert project.journal == ["create a.txt"]
 
 
+def test_alias_of_a_renamed_parent_type_and_name_reaches_grandchildren(project):
+    """What is called after its parent is found under the parent's old name and type."""
+    program = """
+    top = pulumi.ComponentResource("shop:index:{kind}", "{name}", None, ResourceOptions(
+        aliases=[pulumi.Alias(name="old", type_="shop:index:Old")]))
+    middle = pulumi.ComponentResource("shop:index:Middle", "{name}-m", None,
+                                      ResourceOptions(parent=top))
+    File("{name}-m-a", folder, "1", ResourceOptions(parent=middle), file="a.txt")
+    """
+    project.up(program.format(kind="Old", name="old"))
+    result = project.up(program.format(kind="New", name="new"))
+
+    assert result.changes == {"same": 4}
+    assert project.journal == ["create a.txt"]
+
+
+def test_preview_lists_a_resource_whose_protection_changes(project):
+    """The CLI's document does, though nothing is done to it."""
+    project.up('File("a", folder, "1")')
+    result = project.preview('File("a", folder, "1", ResourceOptions(protect=True))')
+
+    found = [each for each in result.digest["steps"] if each["urn"].endswith("::a")]
+    assert [(each["op"], each["newState"]["protect"]) for each in found] == [("same", True)]
+    assert "id" not in found[0]["newState"]
+
+
 def test_ignore_changes_keeps_the_old_value(project):
     """A change under an ignored path is no change, other changes go through with the old value."""
     program = 'File("a", folder, {text!r}, ResourceOptions(ignore_changes=["text"]), note={note})'
