@@ -8,6 +8,9 @@ import orjson
 
 from bex_operator.api import names
 
+_WHOLE = frozenset({"selector"})
+"""What belongs to one writer as a whole: a label more in it selects other pods, or none."""
+
 
 def digest(manifest: Mapping[str, Any]) -> str:
     """Digest a manifest: equal for equal content, whatever the order of keys."""
@@ -23,7 +26,9 @@ def holds(observed: Any, wanted: Any) -> bool:
     """
     if isinstance(wanted, Mapping):
         return isinstance(observed, Mapping) and all(
-            key in observed and holds(observed[key], value) for key, value in wanted.items()
+            key in observed
+            and (observed[key] == value if key in _WHOLE else holds(observed[key], value))
+            for key, value in wanted.items()
         )
     if isinstance(wanted, list):
         return isinstance(observed, list) and _list_holds(observed, wanted)

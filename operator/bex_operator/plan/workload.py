@@ -52,9 +52,14 @@ def is_autoscaled(wanted: app.App) -> bool:
 
 
 def scale_of(wanted: app.App, deployment: Mapping[str, Any] | None) -> int:
-    """How many pods should run now; an autoscaler's word stands in the Deployment."""
-    if is_autoscaled(wanted) and _is_handed_over(deployment):
-        return int((deployment or {})["spec"].get("replicas") or 1)
+    """How many pods should run now; an autoscaler's word stands in the Deployment.
+
+    Until it has heard of other bounds, its word is within those that it will have.
+    """
+    if wanted.autoscaling is not None and is_autoscaled(wanted) and _is_handed_over(deployment):
+        said = int((deployment or {})["spec"].get("replicas") or 1)
+        bounds = wanted.autoscaling
+        return max(bounds.min_replicas, min(said, bounds.max_replicas))
     return replicas_of(wanted)
 
 

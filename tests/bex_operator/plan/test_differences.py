@@ -11,6 +11,8 @@ from bex_operator.plan import differences
     ("observed", "wanted", "same"),
     [
         ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"selector": {"a": "b", "c": "d"}}, {"selector": {"a": "b"}}, False),
+        ({"selector": {"a": "b"}, "c": 1}, {"selector": {"a": "b"}}, True),
         ({"a": 1}, {"a": 1, "b": 2}, False),
         ({"a": True}, {"a": 1}, False),
         ({"a": None}, {"a": {}}, False),
@@ -25,6 +27,8 @@ from bex_operator.plan import differences
     ],
     ids=[
         "more is fine",
+        "wider selector",
+        "same selector",
         "missing",
         "bool is no int",
         "null is no object",

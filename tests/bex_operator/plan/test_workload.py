@@ -251,5 +251,7 @@ def test_scale_of_an_autoscaled_app_is_its_deployments() -> None:
     made = render(**SCALED)
 
     assert workload.scale_of(app, deployed(made, 4)) == 4
+    assert workload.scale_of(app, deployed(made, 1)) == 2
+    assert workload.scale_of(app, deployed(made, 99)) == 5
     assert workload.scale_of(app, None) == 2
     assert workload.scale_of(app, deployed(render(), 7)) == 2
