@@ -88,7 +88,7 @@ def destroy(
     _report(result, console)
     teardown.destroy(target.instance)  # also what no state knows of: an interrupted first up
     engine.remove_stack()
-    _forget_backend(target.backend)
+    _forget_backend(target.backend, keeps_passphrase=stack_files.is_sealed(target.file))
     return result
 
 
@@ -133,10 +133,16 @@ def scale(
         raise
 
 
-def _forget_backend(backend: Path) -> None:
-    """Remove the backend and its generated passphrase with the last stack in it."""
+def _forget_backend(backend: Path, *, keeps_passphrase: bool) -> None:
+    """Remove the backend and its generated passphrase with the last stack in it.
+
+    A passphrase that a stack file belongs to is kept: the next `up` of that file needs it.
+    """
     stacks = backend / ".pulumi/stacks"
     if any(file.is_file() for file in stacks.rglob("*.json")):
+        return
+    if keeps_passphrase:
+        shutil.rmtree(backend / ".pulumi", ignore_errors=True)
         return
     shutil.rmtree(backend, ignore_errors=True)
     for folder in (backend.parent / "instances", backend.parent):

@@ -38,6 +38,11 @@ def read_config(file: Path) -> dict[str, str]:
     return {str(key): _text(value) for key, value in config.items()}
 
 
+def is_sealed(file: Path) -> bool:
+    """Say whether the file belongs to one passphrase: the CLI's first run writes its salt there."""
+    return bool(_load(file).get("encryptionsalt"))
+
+
 def set_config(file: Path, key: str, value: Any) -> None:
     """Set one plain value of `config:`, written whole or not at all."""
     document = _load(file)

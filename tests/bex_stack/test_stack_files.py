@@ -19,6 +19,16 @@ def test_edit_keeps_comments_and_order(tmp_path: Path) -> None:
     )
 
 
+def test_salt_of_the_cli_ties_a_file_to_a_passphrase(tmp_path: Path) -> None:
+    """`bex destroy` keeps the passphrase then, or the next `up` could not read the file."""
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text("config: {}\n")
+    before = stack_files.is_sealed(file)
+    file.write_text("config: {}\nencryptionsalt: v1:AAAA:v1:BBBB\n")
+
+    assert (before, stack_files.is_sealed(file)) == (False, True)
+
+
 def test_config_is_read_as_texts(tmp_path: Path) -> None:
     """Numbers and lists become the JSON texts that Pulumi hands a program."""
     file = tmp_path / "Pulumi.x.yaml"
