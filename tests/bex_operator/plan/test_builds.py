@@ -1,0 +1,201 @@
+"""Which build an App needs, what came of those there were, and whose turn it is."""
+
+import orjson
+import pytest
+
+from bex_operator.plan import artefacts, build_jobs, builds
+
+A, B = "a" * 40, "b" * 40
+SOURCE = artefacts.Repository(
+    repo="https://git.example.com/team/web",
+    branch="main",
+    root_dir=".",
+    dockerfile_path="Dockerfile",
+    docker_context=".",
+    builder="auto",
+    clone_secret=None,
+)
+PLATFORM = build_jobs.Platform(
+    namespace="bex-builds",
+    image="registry/builder:1",
+    registry=build_jobs.Registry("registry:5000", "localhost:5050", ("docker.io",), b"k" * 32),
+)
+
+
+def wish(commit: str | None = A, **request: object) -> builds.Wish:
+    """The App's wish for a commit."""
+    return builds.Wish("uid-1", SOURCE, builds.Head(commit), builds.Request(**request))  # type: ignore[arg-type]
+
+
+def built(commit: str, state: builds.State, *, again: str = "", **more: str) -> builds.Build:
+    """A build of that commit."""
+    given = {"created": "2026-01-01T00:00:00Z", "branch": "main", **more}
+    return builds.Build(
+        job=builds.job_name("web", builds.key(wish(), commit, again=again)),
+        source=builds.source_digest(SOURCE),
+        commit=commit,
+        state=state,
+        **given,
+    )
+
+
+def decide(wanted: builds.Wish, *known: builds.Build, has_turn: bool = True) -> builds.Decision:
+    """Decide for the App `web`."""
+    return builds.decide(wanted, known, app_name="web", has_turn=has_turn)
+
+
+def test_new_commit_starts_one_build() -> None:
+    """Deciding again, with the Job there, starts nothing."""
+    first = decide(wish())
+    second = decide(wish(), built(A, "Running", step="clone"))
+
+    assert first.start == built(A, "Running").job
+    assert second.start is None
+    assert second.outcome == artefacts.Waiting("Building", "builds commit aaaaaaa of main: clone")
+
+
+def test_built_commit_is_ready_by_digest() -> None:
+    """A commit is built once."""
+    decision = decide(wish(), built(A, "Succeeded", image="r/i@sha256:1"))
+
+    assert decision == builds.Decision(artefacts.Ready("r/i@sha256:1", "commit aaaaaaa of main"))
+
+
+def test_newest_push_waits_for_the_build_that_runs() -> None:
+    """A running build is not stopped, and no second one begins beside it."""
+    decision = decide(wish(B), built(A, "Running"))
+
+    assert decision.start is None
+    assert decision.outcome.reason == "BuildQueued"  # type: ignore[union-attr]
+
+
+def test_failed_commit_is_not_built_again() -> None:
+    """Only something new starts a build after a failure."""
+    failed = built(A, "Failed", fault="repository", message="build: exit code 1")
+
+    assert decide(wish(), failed).start is None
+    assert decide(wish(), failed).outcome == artefacts.Failed(
+        "BuildFailedUserError", "commit aaaaaaa of main: build: exit code 1"
+    )
+    assert decide(wish(B), failed).start is not None
+
+
+@pytest.mark.parametrize(
+    ("request_at", "starts"), [("2026-01-02T00:00:00Z", True), ("2025-12-31T00:00:00Z", False)]
+)
+def test_person_may_ask_for_a_failed_commit_again(request_at: str, starts: bool) -> None:
+    """A request from after the failure counts, one from before is what failed."""
+    decision = decide(wish(at=request_at), built(A, "Failed", fault="platform"))
+
+    assert (decision.start is not None) == starts
+
+
+def test_clearing_the_cache_builds_a_built_commit_once_more() -> None:
+    """And only once for each time it is asked for."""
+    asked = {"at": "2026-01-02T00:00:00Z", "clear_cache": True}
+    done = built(A, "Succeeded", image="r/i@sha256:1")
+    first = decide(wish(**asked), done)
+    again = built(A, "Succeeded", image="r/i@sha256:2", again="2026-01-02T00:00:00Z")
+
+    assert first.start == again.job
+    assert decide(wish(**asked), done, again).start is None
+
+
+def test_what_was_built_stays_while_the_repository_is_away() -> None:
+    """An operator that just started, or a git server that is down, takes nothing from an App."""
+    newest = built(B, "Succeeded", image="r/i@sha256:2", created="2026-01-02T00:00:00Z")
+    away = builds.Wish("uid-1", SOURCE, builds.Head(error="it does not answer"))
+
+    assert decide(away, built(A, "Succeeded", image="r/i@sha256:1"), newest).outcome == (
+        artefacts.Ready("r/i@sha256:2", "commit bbbbbbb of main")
+    )
+    assert decide(away).outcome == artefacts.Waiting(
+        "SourceUnavailable", "spec.repo: it does not answer"
+    )
+
+
+def test_missing_branch_is_named_by_its_field() -> None:
+    """The repository answers and has no such branch: a person has to change something."""
+    gone = builds.Wish("uid-1", SOURCE, builds.Head(absent=True))
+
+    assert decide(gone).outcome == artefacts.Failed(
+        "SourceNotFound", "spec.branch: the repository has no 'main'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("running", "waiting", "may"),
+    [
+        ({}, [], True),
+        ({"a": 1}, ["b"], False),
+        ({"a": 1, "b": 1}, ["b"], True),
+        ({"a": 2}, [], False),
+        ({"b": 2, "c": 2}, [], False),
+        ({"b": 2}, ["b"], True),
+    ],
+)
+def test_turns_are_fair(running: dict[str, int], waiting: list[str], may: bool) -> None:
+    """A tenant waits for room, for its own cap, and for whoever has fewer builds."""
+    assert builds.may_start(running, waiting, "a", limit=4, each=2) is may
+
+
+def order(**changes: object) -> build_jobs.Order:
+    """One build to make."""
+    given: dict[str, object] = {
+        "job": "web-1", "app": "web", "namespace": "apps", "uid": "uid-1", "source": SOURCE,
+        "commit": A, "branch": "main", **changes,
+    }  # fmt: skip
+    return build_jobs.Order(**given)  # type: ignore[arg-type]
+
+
+def test_each_step_has_its_own_credential_and_no_other() -> None:
+    """No step that runs tenants' code can push or clone."""
+    spec = build_jobs.render(order(clone_token="t"), PLATFORM)["spec"]["template"]["spec"]
+    secrets = {each["name"] for each in spec["volumes"] if "secret" in each}
+    held = {
+        step["name"]: {each["name"] for each in step["volumeMounts"]} & secrets
+        for step in [*spec["initContainers"], *spec["containers"]]
+    }
+
+    assert held == {"clone": {"clone"}, "resolve": set(), "build": {"pull"}, "push": {"push"}}
+
+
+def test_builds_have_users_of_their_own_and_are_never_privileged() -> None:
+    """What BuildKit may do ends at its user namespace; the other steps may do nothing."""
+    spec = build_jobs.render(order(), PLATFORM)["spec"]["template"]["spec"]
+    steps = [*spec["initContainers"], *spec["containers"]]
+
+    assert spec["hostUsers"] is False
+    assert spec["automountServiceAccountToken"] is False
+    assert not any(step["securityContext"].get("privileged") for step in steps)
+    assert [step["name"] for step in steps if step["securityContext"].get("runAsNonRoot")] == [
+        "clone", "resolve", "push",
+    ]  # fmt: skip
+
+
+def test_no_credential_stands_in_the_job() -> None:
+    """Jobs are read by more people than Secrets are."""
+    told = order(clone_token="correct-horse")
+    text = orjson.dumps(build_jobs.render(told, PLATFORM))
+    secret = build_jobs.render_secret(told, PLATFORM, now=0)["stringData"]
+
+    assert all(value.encode() not in text for value in secret.values())
+
+
+@pytest.mark.parametrize("name", ["seconds", "Failed"])
+def test_outcome_comes_from_what_the_steps_left(name: str) -> None:
+    """The digest of the push, the seconds of each step, or the fault of the one that failed."""
+    ok = {"step": "push", "seconds": 1.0, "digest": "sha256:1"}
+    bad = {"step": "build", "seconds": 2.0, "fault": "repository", "message": "exit code 1"}
+    told, kind = (ok, "Complete") if name == "seconds" else (bad, "Failed")
+    ended = {"terminated": {"message": orjson.dumps(told).decode()}}
+    pod = {
+        "metadata": {},
+        "status": {"initContainerStatuses": [{"name": told["step"], "state": ended}]},
+    }
+    job = {"metadata": {}, "status": {"conditions": [{"type": kind, "status": "True"}]}}
+    outcome = builds.outcome_of(job, [pod], "r/i")
+
+    assert outcome["seconds"] == {told["step"]: told["seconds"]}
+    assert outcome.get("image") == ("r/i@sha256:1" if told is ok else None)
+    assert outcome.get("message") == (None if told is ok else "build: exit code 1")
