@@ -125,7 +125,7 @@ def _prepare_group(folder: Path) -> None:
             (folder / file).write_text((folder.parent / file).read_text())
     available = folder.parent / "cgroup.controllers"
     for controller in available.read_text().split() if available.exists() else ():
-        if controller in ("cpu", "memory", "pids", "cpuset", "io"):
+        if controller in ("cpu", "cpuset", "memory", "pids", "hugetlb", "io"):
             (folder.parent / "cgroup.subtree_control").write_text(f"+{controller}")
             (folder / "cgroup.subtree_control").write_text(f"+{controller}")
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-_CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
+_CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "hugetlb", "io")
+"""The kubelet refuses a group that lacks one of the first five while the kernel has it."""
 _CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 _EMPTY_SECONDS = 60.0
 
