@@ -28,6 +28,12 @@ class Metrics:
         self.cached = prometheus.Gauge(
             "bex_cached_objects", "Objects in a cache.", ["kind"], registry=self.registry
         )
+        self.lag = prometheus.Gauge(
+            "bex_watch_lag_seconds",
+            "How long a watch took to tell of the last own write that it told of.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.leading = prometheus.Gauge(
             "bex_leading", "1 while this process acts.", registry=self.registry
         )

@@ -82,6 +82,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
             counted.queue_depth.set(len(controller.queue))
             for cache in watched:
                 counted.cached.labels(cache.scope.kind.kind).set(len(cache))
+                counted.lag.labels(cache.scope.kind.kind).set(cache.lag_seconds)
 
         async with (
             health.serve(

@@ -1,5 +1,6 @@
 """Works through a queue of keys: one reconcile at a time for each, failures come again later."""
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 
@@ -35,7 +36,9 @@ class Line:
     async def _attempt(self, key: Key) -> None:
         self._metrics.queue_depth.set(len(self.queue))
         started = time.perf_counter()
-        structlog.contextvars.bind_contextvars(namespace=key[0], app=key[1])
+        structlog.contextvars.bind_contextvars(
+            namespace=key[0], app=key[1], trace=secrets.token_hex(4)
+        )
         try:
             again = await self._reconcile(key)
         except errors.TooManyRequests as busy:

@@ -23,8 +23,8 @@ Listener = Callable[["Change"], None]
 
 FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 10.0
-WATCH_SECONDS = 300
 
+GRAVES = 1000
 _INITIAL_END = "k8s.io/initial-events-end"
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +55,16 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a cache trusts its watch."""
+
+    silence_seconds: float = transport.SILENCE_SECONDS
+    """One that says nothing for so long is dead."""
+    watch_seconds: int = 1800
+    """After so long everything is asked for anew: a net under events that never came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """Which objects a cache holds."""
 
@@ -75,20 +85,23 @@ class Cache:
         kube: client.Client,
         scope: Scope,
         *,
-        silence_seconds: float = transport.SILENCE_SECONDS,
+        patience: Patience = Patience(),
     ) -> None:
         self.scope = scope
+        self.patience = patience
+        """To be changed before `run` only."""
         self.synced = asyncio.Event()
         """Set once everything that there is has been told."""
         self.lag_seconds = 0.0
         """How long the watch took to tell of the last own write that it told of."""
         self._kube = kube
-        self._silence_seconds = silence_seconds
         self._store = stores.Store(scope.parsed)
         self._seen = 0
         """Newest version that the list or watch has told of; own writes up to it are history."""
         self._awaited: tuple[int, float] | None = None
         """Version of an own write that the watch has not told of, and when it was made."""
+        self._graves: dict[Key, int] = {}
+        """At which version the last objects went: what is told of them later is history."""
         self._listeners: list[Listener] = []
         self._streams = True
         """The server tells what there is by a watch; if not, pages are listed."""
@@ -196,6 +209,7 @@ class Cache:
             # A restored server: everything we hold may be of a future that never was.
             _log.warning("cache.rewound", kind=self.scope.kind.kind, version=version)
             self._store.forget_versions()
+            self._graves.clear()
             self._seen = version
             return False
         for key in [key for key in self._store if key not in known]:
@@ -208,7 +222,8 @@ class Cache:
 
     async def _follow(self) -> None:
         """Watch on where a watch ended; return when asking for everything is wiser."""
-        while True:
+        trusted_until = time.monotonic() + self.patience.watch_seconds / 2
+        while time.monotonic() < trusted_until:
             before = self._seen
             events = self._watch(str(self._seen))
             async with contextlib.aclosing(events):
@@ -233,8 +248,8 @@ class Cache:
             self.scope.namespace,
             resource_version=version,
             labels=self.scope.labels,
-            timeout_seconds=WATCH_SECONDS,
-            silence_seconds=self._silence_seconds,
+            timeout_seconds=self.patience.watch_seconds,
+            silence_seconds=self.patience.silence_seconds,
         )
 
     def _take_event(self, event: client.Event, *, initial: bool = False) -> None:
@@ -245,11 +260,17 @@ class Cache:
             self._take(event.object, initial=initial)
         elif event.type == "DELETED":
             key = stores.key_of(event.object)
+            self._bury(key, version)
             kept = self._store.entry(key)
             if kept is not None and kept.version <= version:
                 self._remove(key)
         if not initial:
             self._pass(version)
+
+    def _bury(self, key: Key, version: int) -> None:
+        self._graves[key] = max(version, self._graves.pop(key, 0))
+        while len(self._graves) > GRAVES:
+            del self._graves[next(iter(self._graves))]
 
     def _pass(self, version: int) -> None:
         self._seen = max(self._seen, version)
@@ -258,11 +279,12 @@ class Cache:
             self._awaited = None
 
     def _take(self, item: Object, *, initial: bool = False, quiet: bool = False) -> None:
-        key = stores.key_of(item)
+        key, version = stores.key_of(item), stores.version_of(item)
         kept = self._store.entry(key)
+        if version <= self._graves.get(key, 0):
+            return
         if kept is not None:
             same = kept.uid == str(item["metadata"].get("uid"))
-            version = stores.version_of(item)
             if version < kept.version or (version == kept.version and same):
                 return
         slim = self.scope.slim(item) if self.scope.slim else item
