@@ -150,6 +150,9 @@ SPEC = some(
         "2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+01:00", bad=("now", "", "2026-01-31")
     ),
     maxShutdownDelaySeconds=NUMBERS,
+    preDeployCommand=ARGUMENTS,
+    runAsUser=NUMBERS,
+    idleTTLSeconds=st.one_of(NUMBERS, st.sampled_from([604800, 604801])),
 )
 SMALL = st.sets(
     st.sampled_from(sorted(app_model.AppSpec.model_json_schema(by_alias=True)["properties"])),

@@ -149,3 +149,13 @@ def test_no_two_namespaces_ever_overlap(
     for (one, host), (other, near) in itertools.combinations(pairs, 2):
         assert host != near
         assert one.namespace == other.namespace or not hosts_api.overlap(host, near)
+
+
+def test_claimant_is_read_from_its_app() -> None:
+    """Age first: it orders claimants. An App that was never stored is older than all."""
+    metadata = {"namespace": "ns", "name": "old", "uid": "uid-old"}
+
+    stored = claims.claimant_of({"metadata": {**metadata, "creationTimestamp": OLD.created}})
+
+    assert stored == OLD
+    assert claims.claimant_of({"metadata": metadata}) == dataclasses.replace(OLD, created="")

@@ -173,3 +173,41 @@ def test_release_that_served_never_failed() -> None:
     assert history.outcomes((failed,), served) == (served,)
     many = [status.Outcome(number=number, served=True) for number in range(20)]
     assert [each.number for each in history.outcomes(many)] == list(range(10, 20))
+
+
+def test_record_of_what_runs_already_is_as_it_runs() -> None:
+    """The pods' image counts, whatever its tag means by now."""
+    made = record(3, note="the tag may move", image_digest="sha256:old", who="ada")
+    containers = [
+        {"name": "sidecar", "image": "x@sha256:y"},
+        {"name": "app", "image": "a@sha256:z"},
+    ]
+    deployment = {"spec": {"template": {"spec": {"containers": containers}}}}
+
+    found = history.adopted(made, deployment)
+
+    update = {"image_digest": "sha256:z", "note": None, "who": None, "why": "found running"}
+    assert found == made.model_copy(update=update)
+    containers[1]["image"] = "a:1"
+    assert history.adopted(made, deployment).image_digest is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "restores", "holds"),
+    [
+        ("rev-1", 1, True),
+        ("rev-2", 1, False),
+        ("x", 1, False),
+        (None, 1, False),
+        ("rev-1", None, False),
+    ],
+)
+def test_newest_release_may_be_the_rollback_that_is_asked_for(
+    asked: str | None, restores: int | None, holds: bool
+) -> None:
+    """Only the newest one counts."""
+    known = [record(1), record(2, rollback_to=restores)]
+    annotations = rollback(asked) if asked else {}
+
+    assert history.is_rolled_back(annotations, known) is holds
+    assert not history.is_rolled_back(annotations, [])

@@ -91,3 +91,34 @@ def test_choosing_again_changes_nothing(
     assert releases.choose(wanted, chosen, recorded) == chosen
     assert releases.choose(wanted, chosen, chosen) == chosen
     assert all(known is None or chosen.number >= known.number for known in (deployed, recorded))
+
+
+def deployment(annotations: dict[str, str], labels: dict[str, str] | None) -> dict[str, Any]:
+    """A Deployment with these marks."""
+    metadata = {} if labels is None else {"labels": labels}
+    return {"metadata": {"annotations": annotations}, "spec": {"template": {"metadata": metadata}}}
+
+
+MARK = {"app.bex.co/release": "d"}
+
+
+@pytest.mark.parametrize(
+    ("found", "known"),
+    [
+        (
+            deployment(MARK, {"app.bex.co/revision": "rev-12"}),
+            status.Release(number=12, digest="d"),
+        ),
+        (deployment({}, {"app.bex.co/revision": "rev-12"}), None),
+        (deployment(MARK, {"app.bex.co/revision": "rev-x"}), None),
+        (deployment(MARK, {}), None),
+        (deployment(MARK, None), None),
+        ({"metadata": {}, "spec": {"template": {"metadata": {}}}}, None),
+        (None, None),
+    ],
+)
+def test_release_of_a_deployment_is_in_its_marks(
+    found: dict[str, Any] | None, known: status.Release | None
+) -> None:
+    """A Deployment without them runs nobody knows what."""
+    assert releases.of_deployment(found) == known

@@ -71,3 +71,39 @@ def test_stalled_deletion_names_what_holds_it_and_keeps_the_rest() -> None:
     )
     assert after.phase == "Running"
     assert teardown.stalled(APP, after, step, "refused by somebody", now="later") == after
+
+
+def test_order_of_all_stages() -> None:
+    """Routes, then what runs, then the records of it."""
+    jobs, service, record = child("Job"), child("Service"), child("ControllerRevision")
+
+    assert teardown.next_step([record, jobs, service]).delete == (jobs, service)
+    assert teardown.next_step([record]).delete == (record,)
+
+
+def test_what_builds_left_holds_the_deletion_too() -> None:
+    """It is told as it was said; of an App that nobody ever reported on, too."""
+    step = teardown.Step((), (child("Service", leaving=True),), ("image web:1",))
+
+    after = teardown.stalled(APP, None, step, "", now=NOW)
+
+    assert not teardown.Step((), (), ("image web:1",)).done
+    assert after == status.AppStatus(
+        phase="Pending",
+        observed_generation=4,
+        conditions=[
+            status.Condition(
+                type="DeletionStalled",
+                status="True",
+                reason="NotGoneInTime",
+                message="Service 'web' is still there; image web:1 is still there",
+                observed_generation=4,
+                last_transition_time=NOW,
+            )
+        ],
+    )
+
+
+def test_only_our_finalizer_is_taken_away() -> None:
+    """Those of others stay, in order."""
+    assert teardown.without_finalizer(["a/b", "app.bex.co/finalizer", "c/d"]) == ["a/b", "c/d"]
