@@ -20,6 +20,9 @@ def register(
     took longer than all else a preview does.
     """
     token = type_token(manifest["apiVersion"], manifest["kind"])
+    if manifest["kind"] == "Secret":
+        hidden = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
+        opts = pulumi.ResourceOptions.merge(opts, hidden)
     return pulumi.CustomResource(token, name, dict(manifest), opts)
 
 
@@ -40,6 +43,8 @@ def register_chart(
         "createNamespace": True,
         "chart": f"{folder}/{chart.file.name}",
         "values": dict(chart.values),
+        # A null takes a default of the chart away.
+        "allowNullValues": True,
         "timeout": CHART_SECONDS,
         "cleanupOnFail": True,
         "waitForJobs": True,

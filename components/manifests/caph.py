@@ -12,7 +12,8 @@ from components import server_types
 from components.manifests import cluster_api, registries, shapes
 
 VERSION = "infrastructure.cluster.x-k8s.io/v1beta1"
-SECRET = "hetzner"  # noqa: S105 - the name of a Secret
+SECRET, TOKEN_KEY = "hetzner", "hcloud"
+"""Secret with the API token, and the key in it; CAPH copies it into the app cluster."""
 NETWORK = "10.10.0.0/16"
 SUBNET = "10.10.0.0/24"
 GROUP_SIZE = 10
@@ -113,7 +114,7 @@ def secret(token: object) -> shapes.Manifest:
         "v1",
         "Secret",
         SECRET,
-        {"type": "Opaque", "stringData": {"hcloud": token}},
+        {"type": "Opaque", "stringData": {TOKEN_KEY: token}},
         namespace=cluster_api.NAMESPACE,
         # clusterctl takes what carries this label along when it moves a cluster.
         labels={"clusterctl.cluster.x-k8s.io/move": ""},
@@ -139,7 +140,7 @@ def _hetzner_cluster(overlay: Overlay) -> shapes.Manifest:
             {"name": name, "type": "spread"} for name in placement_groups(overlay)
         ],
         "sshKeys": {"hcloud": [{"name": overlay.ssh_key}]},
-        "hetznerSecretRef": {"name": SECRET, "key": {"hcloudToken": "hcloud"}},
+        "hetznerSecretRef": {"name": SECRET, "key": {"hcloudToken": TOKEN_KEY}},
     }
     return shapes.make(
         VERSION,

@@ -92,10 +92,18 @@ def csr_approver(cluster_name: str, where: Mapping[str, Any]) -> Chart:
 def cloud_controller_manager(network: str, pods: str) -> Chart:
     """Render Hetzner's cloud-controller-manager: addresses, routes and load balancers of nodes."""
     values = {
-        "networking": {"enabled": True, "clusterCIDR": pods, "network": {"value": network}},
+        "networking": {
+            "enabled": True,
+            "clusterCIDR": pods,
+            # By name; the chart's own choice, a key of a Secret, has to go.
+            "network": {"value": network, "valueFrom": None},
+        },
         "nodeSelector": {CONTROL_PLANE: ""},
-        # The day 0 made the edge's load balancer; what this one makes is its own.
-        "env": {"HCLOUD_LOAD_BALANCERS_ENABLED": {"value": "false"}},
+        "env": {
+            "HCLOUD_TOKEN": {"valueFrom": {"secretKeyRef": _token()}},
+            # The day 0 made the edge's load balancer; one owner per cloud object.
+            "HCLOUD_LOAD_BALANCERS_ENABLED": {"value": "false"},
+        },
     }
     return Chart("hcloud-ccm", "kube-system", pins.CCM_CHART, values)
 
@@ -107,8 +115,14 @@ def csi_driver() -> Chart:
         "defaultStorageClass": True,
         "reclaimPolicy": "Delete",
     }
-    values = {"storageClasses": [storage], "controller": dict(ON_PLATFORM)}
+    controller = {**ON_PLATFORM, "hcloudToken": {"existingSecret": _token()}}
+    values = {"storageClasses": [storage], "controller": controller}
     return Chart("hcloud-csi", "kube-system", pins.CSI_CHART, values)
+
+
+def _token() -> dict[str, str]:
+    """Name the token in the app cluster: CAPH copies its Secret to kube-system."""
+    return {"name": caph.SECRET, "key": caph.TOKEN_KEY}
 
 
 def traefik_on_host() -> Chart:

@@ -248,6 +248,24 @@ def test_up_is_refused_while_something_has_no_checksum() -> None:
     assert "have no checksum yet" in str(refused.value)
 
 
+def test_cloud_controllers_use_the_secret_that_the_provider_copies(
+    recordings: dict[str, pulumi_recorder.Recording],
+) -> None:
+    """One token, in one place; its value stands in no chart."""
+    recording = recordings["hetzner"]
+    secret = recording.named("app-cluster-secret-hetzner").inputs
+    values = {
+        each.inputs["name"]: each.inputs["values"]
+        for each in recording.of_type("kubernetes:helm.sh/v3:Release")
+    }
+    controller = values["hcloud-ccm"]["env"]["HCLOUD_TOKEN"]["valueFrom"]["secretKeyRef"]
+    driver = values["hcloud-csi"]["controller"]["hcloudToken"]["existingSecret"]
+
+    assert controller == driver == {"name": "hetzner", "key": "hcloud"}
+    assert list(secret["stringData"]) == ["hcloud"]
+    assert pulumi_recorder.is_secret(secret["stringData"]["hcloud"])
+
+
 def test_operator_image_stands_on_pinned_images() -> None:
     """The Dockerfile's own choice, for builds by hand, is the table's."""
     lines = (ROOT / "operator/Dockerfile").read_text().splitlines()
