@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ START_SECONDS = 60.0
 RPC_SECONDS = 60.0
 """Longer than the longest stop_seconds of a process: a stop answers when it is done."""
 _OPEN_FILES = 65536
+_ENDED = ("STOPPED", "FATAL", "UNKNOWN")
+"""States that a process does not leave by itself."""
 _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _ALREADY_ADDED = 10, 60, 70, 90  # its Faults
 
 
@@ -246,34 +248,32 @@ def _unload(server: xmlrpc.client.ServerProxy, names: Iterable[str]) -> None:
 
 
 def _stop(server: xmlrpc.client.ServerProxy, names: list[str]) -> None:
-    """Stop all at once: supervisord looks for ended processes once a second, or when asked."""
+    """Stop all at once: supervisord looks for ended processes once a second, or when asked.
+
+    One that ends before it is told to is started anew (a machine takes its programs along), so
+    whoever runs is told again; one just forked is not yet itself and would lose the signal.
+    """
     keeper: Any = _call(server.supervisor.getPID)
-    _wait(server, names, lambda pid: pid and _command_of(pid) == _command_of(keeper), "start")
-    for name in names:
-        _call(server.supervisor.stopProcess, name, False, ignore=(_NOT_RUNNING, _BAD_NAME))
-    _wait(server, names, bool, "stop")
+    deadline = time.monotonic() + RPC_SECONDS
+    while going := _not_ended(server, names):
+        if time.monotonic() > deadline:
+            listed = sorted(info["name"] for info in going)
+            raise SupervisionError(f"processes {listed} do not stop within {RPC_SECONDS:.0f} s")
+        for info in going:
+            if info["pid"] and _command_of(info["pid"]) == _command_of(keeper):
+                continue
+            ignore = (_NOT_RUNNING, _BAD_NAME)
+            _call(server.supervisor.stopProcess, info["name"], False, ignore=ignore)
+        time.sleep(0.02)
+
+
+def _not_ended(server: xmlrpc.client.ServerProxy, names: list[str]) -> list[dict[str, Any]]:
+    infos: Any = _call(server.supervisor.getAllProcessInfo)
+    return [i for i in infos if i["name"] in names and i["statename"] not in _ENDED]
 
 
 def _command_of(pid: int) -> bytes | None:
     return disk.read(Path(f"/proc/{pid}/cmdline"))
-
-
-def _wait(
-    server: xmlrpc.client.ServerProxy, names: list[str], goes_on: Callable[[int], Any], what: str
-) -> None:
-    """Wait while *goes_on* of the id (0: none) of any of *names*.
-
-    A process that supervisord has just forked still is a copy of it, and loses a stop signal.
-    """
-    deadline = time.monotonic() + RPC_SECONDS
-    while True:
-        infos: Any = _call(server.supervisor.getAllProcessInfo)
-        running = [i["name"] for i in infos if i["name"] in names and goes_on(i["pid"])]
-        if not running:
-            return
-        if time.monotonic() > deadline:
-            raise SupervisionError(f"processes {running} do not {what} within {RPC_SECONDS:.0f} s")
-        time.sleep(0.02)
 
 
 def _call(method: Any, *arguments: object, ignore: tuple[int, ...] = ()) -> object:

@@ -128,6 +128,25 @@ def test_removed_processes_are_forgotten(instance: instances.Instance) -> None:
     assert list(supervision.states(instance)) == ["b"]
 
 
+def test_what_ends_with_another_is_stopped_with_it(
+    instance: instances.Instance, tmp_path: Path
+) -> None:
+    """A process that ends of its own when another is stopped is not started anew."""
+    flag = tmp_path / "flag"
+    flag.touch()
+    leader = f'trap "rm {flag}; exit" TERM; while :; do sleep 0.01; done'
+    follower = f"while [ -e {flag} ]; do :; done; exit 1"
+    commands = {"leader": leader, "follower": follower}
+    supervision.ensure(
+        instance,
+        [processes.Process(name, ("/bin/sh", "-c", text)) for name, text in commands.items()],
+    )
+    supervision.stop(instance, ["leader", "follower"])
+
+    states = supervision.states(instance)
+    assert {states[name].state for name in commands} == {"STOPPED"}
+
+
 def test_a_failed_wait_shows_the_log(instance: instances.Instance) -> None:
     """Whoever waits in vain learns what was awaited and what the process said last."""
     broken = processes.Process("broken", ("/bin/sh", "-c", "echo no such luck; exit 3"))
