@@ -6,7 +6,7 @@ STACK ?= embedded
 WORKERS ?= 2
 CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
-.PHONY: up destroy test check check-caph check-capi cluster-api bench lock venv clean
+.PHONY: up destroy test check check-caph check-capi cluster-api bench mutants lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -51,9 +51,16 @@ bench: venv ## Ratios within one run; prints a table.
 	@$(BIN)/bex setup --yes
 	$(BIN)/python -m bench
 
+# In an environment of its own, and on a copy: `mutmut` rewrites what it tests. It goes on where it was interrupted.
+mutants: venv ## Change the operator's decisions in small ways; unit tests must notice (an hour; SAMPLE=400 draws some).
+	@test -x $(VENV)/mutants/bin/python || $(PYTHON) -m venv $(VENV)/mutants
+	@$(VENV)/mutants/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.lock
+	$(BIN)/python -m bench.mutants $(VENV)/mutants/work --python $(abspath $(VENV)/mutants/bin/python) $(if $(SAMPLE),--sample $(SAMPLE))
+
 lock: venv ## Lock the dependencies again after editing requirements/*.in.
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/runtime.in -o requirements/runtime.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/dev.in -o requirements/dev.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/mutants.in -o requirements/mutants.lock
 
 clean: ## Remove the virtual environment and caches of the tools (not the toolchain cache).
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
