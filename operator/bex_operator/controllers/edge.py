@@ -23,7 +23,13 @@ import structlog
 
 from bex_operator.caddy import client as caddy
 from bex_operator.caddy import errors as caddy_errors
-from bex_operator.controllers import edge_arguments, edge_files, edge_health, edge_objects
+from bex_operator.controllers import (
+    edge_arguments,
+    edge_files,
+    edge_health,
+    edge_objects,
+    health,
+)
 from bex_operator.kube import client as kube
 from bex_operator.kube import kinds
 from bex_operator.plan import edge, edge_config
@@ -170,7 +176,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> None:
     """Feed Caddy until SIGTERM or SIGINT; Caddy goes on serving afterwards."""
     settings = edge_arguments.settings(args)
-    health = edge_health.Health()
+    counted = edge_health.Health()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -182,10 +188,16 @@ async def run(args: argparse.Namespace) -> None:
         client = await stack.enter_async_context(caddy.Client(settings.admin_socket))
         if args.health_port:
             await stack.enter_async_context(
-                edge_health.serve(health, args.health_address, args.health_port)
+                health.serve(
+                    args.health_address,
+                    args.health_port,
+                    ready=lambda: counted.is_ready,
+                    otherwise="caddy does not hold the cluster's routes yet",
+                    metrics=counted.text,
+                )
             )
         objects = edge_objects.Objects(cluster)
-        feeder = Feeder(objects, client, settings, health)
+        feeder = Feeder(objects, client, settings, counted)
         async with asyncio.TaskGroup() as tasks:
             working = [
                 tasks.create_task(objects.follow(), name="follow the cluster"),

@@ -1,10 +1,6 @@
-"""What the feeder tells about itself: /healthz, /readyz and /metrics."""
-
-import contextlib
-from collections.abc import AsyncIterator
+"""What the feeder counts, and whether it is ready."""
 
 import prometheus_client
-from aiohttp import web
 
 from bex_operator.plan import edge
 
@@ -53,39 +49,12 @@ class Health:
         """Note that Caddy does not answer."""
         self._up.set(0)
 
+    def text(self) -> bytes:
+        """Render everything in the text format."""
+        return prometheus_client.generate_latest(self.registry)
+
     def _gauge(self, name: str, text: str) -> prometheus_client.Gauge:
         return prometheus_client.Gauge(name, text, registry=self.registry)
 
     def _counter(self, name: str, text: str) -> prometheus_client.Counter:
         return prometheus_client.Counter(name, text, registry=self.registry)
-
-
-@contextlib.asynccontextmanager
-async def serve(health: Health, address: str, port: int) -> AsyncIterator[None]:
-    """Serve the three endpoints while the block runs."""
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        if health.is_ready:
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="caddy does not hold the cluster's routes yet\n")
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(
-            body=prometheus_client.generate_latest(health.registry),
-            headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
-        )
-
-    app = web.Application()
-    app.add_routes(
-        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
-    )
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address, port).start()
-        yield
-    finally:
-        await runner.cleanup()

@@ -1,11 +1,11 @@
-"""Answers /healthz, /readyz and /metrics."""
+"""Answers /healthz, /readyz and /metrics of a process."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from bex_operator.controllers import metrics
+_TEXT_FORMAT = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
 @contextlib.asynccontextmanager
@@ -14,12 +14,13 @@ async def serve(
     port: int,
     *,
     ready: Callable[[], bool],
-    refresh: Callable[[], None],
-    counted: metrics.Metrics,
+    otherwise: str,
+    metrics: Callable[[], bytes],
 ) -> AsyncIterator[int]:
     """Serve while the block runs; yields the port, which is chosen by the system for 0.
 
-    *ready* says whether everything is known that decisions rest on; *refresh* sets the gauges.
+    *ready* says whether everything is known that decisions rest on, *otherwise* what is missing;
+    *metrics* renders the counters in Prometheus' text format.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -28,13 +29,10 @@ async def serve(
     async def readyz(_: web.Request) -> web.Response:
         if ready():
             return web.Response(text="ok\n")
-        return web.Response(text="the caches are not filled yet\n", status=503)
+        return web.Response(text=f"{otherwise}\n", status=503)
 
     async def text(_: web.Request) -> web.Response:
-        refresh()
-        return web.Response(
-            body=counted.text(), headers={"Content-Type": "text/plain; version=0.0.4"}
-        )
+        return web.Response(body=metrics(), headers=_TEXT_FORMAT)
 
     application = web.Application()
     application.add_routes(

@@ -78,19 +78,20 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
         def synced() -> bool:
             return all(cache.synced.is_set() for cache in watched)
 
-        def refresh() -> None:
+        def rendered() -> bytes:
             counted.queue_depth.set(len(controller.queue))
             for cache in watched:
                 counted.cached.labels(cache.scope.kind.kind).set(len(cache))
                 counted.lag.labels(cache.scope.kind.kind).set(cache.lag_seconds)
+            return counted.text()
 
         async with (
             health.serve(
                 settings.health_address,
                 settings.health_port,
                 ready=synced,
-                refresh=refresh,
-                counted=counted,
+                otherwise="the caches are not filled yet",
+                metrics=rendered,
             ) as port,
             _running([*watched, *([builder] if builder is not None else [])], stop),
         ):
