@@ -151,11 +151,11 @@ def test_a_machine_does_not_see_the_hosts_keys(embedded: support.Embedded) -> No
     """Inside a machine neither the instance's folder nor the administrator's kubeconfig exists."""
     pid = machines.init_pid(embedded.instance, "worker-1")
     command = ["nsenter", f"--target={pid}", "--mount", "--pid", "ls", "/root", "/var/lib"]
-    seen = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     probe = ["nsenter", f"--target={pid}", "--mount", "test", "-e", str(embedded.instance.dir)]
 
     assert seen.split() == ["/root:", "/var/lib:", "cni", "containerd", "kubelet"]
-    assert subprocess.run(probe, timeout=30, check=False).returncode == 1
+    assert subprocess.run(probe, timeout=60, check=False).returncode == 1
 
 
 def test_keys_are_private(embedded: support.Embedded) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import requests, stacks
-from tests.support.embedded import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def broken(stack: stacks.Stack) -> Iterator[str]:
         stack.command("up", "--yes"), env=stack.env(), stdout=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: "CrashLoopBackOff" in _why(stack), "the crash is told", 120)
+        wait_until(lambda: "CrashLoopBackOff" in _why(stack), "the crash is told")
         yield "broken"
     finally:
         process.terminate()
@@ -58,7 +58,7 @@ def test_suspended_app_has_no_pods_and_survives_an_up(parked: stacks.Stack) -> N
     parked.bex("up", "--yes")
 
     assert parked.apps()[0]["phase"] == "Hibernated"
-    assert requests.get(parked, "hello.localhost").status == 503
+    wait_until(lambda: requests.get(parked, "hello.localhost").status == 503, "it says so")
     assert "is suspended already" in parked.bex("suspend", "hello").stdout
 
 
@@ -73,11 +73,14 @@ def test_suspended_app_comes_back(stack: stacks.Stack) -> None:
 
 
 def test_logs_are_those_of_every_pod(stack: stacks.Stack) -> None:
-    """Each line names its pod."""
-    lines = stack.bex("logs", "hello").stdout.splitlines()
+    """Each line names its pod; those that have just left may still be among them."""
 
-    said_by = {line.split(" | ")[0] for line in lines}
-    assert said_by == {pod["metadata"]["name"] for pod in requests.pods(stack)}
+    def have_all_spoken() -> bool:
+        lines = stack.bex("logs", "hello").stdout.splitlines()
+        said_by = {line.split(" | ")[0] for line in lines}
+        return said_by >= {pod["metadata"]["name"] for pod in requests.pods(stack)}
+
+    wait_until(have_all_spoken, "the logs have lines of every pod")
 
 
 def test_followed_logs_go_on_with_new_pods(stack: stacks.Stack) -> None:
@@ -90,8 +93,9 @@ def test_followed_logs_go_on_with_new_pods(stack: stacks.Stack) -> None:
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
+        old = {pod["metadata"]["name"] for pod in requests.pods(stack)}
         stack.bex("restart", "hello")
-        new = {pod["metadata"]["name"] for pod in requests.pods(stack)}
+        new = {pod["metadata"]["name"] for pod in requests.pods(stack)} - old
         try:
             found = next(line for line in process.stdout if line.split(" | ")[0] in new)
         finally:
@@ -111,12 +115,14 @@ def test_deploys_follow_until_the_release_serves(stack: stacks.Stack) -> None:
 
 def test_why_names_the_cause_and_where_it_is(broken: str, stack: stacks.Stack) -> None:
     """From the condition down to the container of the pod."""
-    chain = json.loads(stack.bex("why", broken, "--json").stdout)
+    wanted = ("Ready: CrashLoopBackOff", "pod broken-", "no-such-program")
 
-    bad = [link["text"] for link in chain if link["good"] is False]
-    assert any(text.startswith("Ready: CrashLoopBackOff") for text in bad)
-    assert any(text.startswith("pod broken-") for text in bad)
-    assert any("no-such-program" in text for text in bad)
+    def is_told() -> bool:  # between two tries of the container it is told otherwise
+        chain = json.loads(stack.bex("why", broken, "--json").stdout)
+        bad = [link["text"] for link in chain if link["good"] is False]
+        return all(any(words in text for text in bad) for words in wanted)
+
+    wait_until(is_told, "condition, pod and container are named")
 
 
 @pytest.mark.parametrize(
