@@ -36,6 +36,7 @@ _STAGING = ".making-operator-"
 _FORMAT = "1"
 """Raised when the same content has to become another image."""
 _WAIT_SECONDS = 600.0
+_KEPT = 10
 _LAYER, _FACTS = "layer.tar.gz", "layer.json"
 _NOT_RUN = frozenset({".c", ".h", ".pxd", ".pyi", ".pyx"})
 """What wheels bring along for building against them."""
@@ -85,7 +86,15 @@ def ensure(
         wheels = _keep(
             folder / f"wheels-{_wheels_key()}", functools.partial(_make_wheels, root), tell
         )
+        _forget_older(folder)
         return _keep(layout, functools.partial(_make_layout, python, wheels, source), tell)
+
+
+def _forget_older(folder: Path) -> None:
+    """Every edit makes a layout: the latest few serve all checkouts and running pushes."""
+    made = sorted(folder.glob("operator-*"), key=lambda layout: layout.stat().st_mtime)
+    for layout in made[:-_KEPT]:
+        shutil.rmtree(layout)
 
 
 def _layout(cache: Path | None, source: Path) -> Path:
