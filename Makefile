@@ -6,7 +6,7 @@ STACK ?= embedded
 WORKERS ?= 2
 CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
-.PHONY: up destroy test check check-caph check-capi cluster-api bench mutants lock venv clean
+.PHONY: up destroy test check check-caph check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -43,13 +43,25 @@ cluster-api: ## Build kind and clusterctl from the pinned modules, for the stack
 
 # Its managers, each under a name of its own; Go's cache makes it seconds the second time.
 check-capi: venv ## Both overlays against the webhooks of Cluster API's managers, built from their modules.
-	cd tools/cluster-api && for each in core=core kubeadm-bootstrap=bootstrap/kubeadm kubeadm-control-plane=controlplane/kubeadm docker=test/infrastructure/docker; do \
+	cd tools/cluster-api && for each in core=core kubeadm-bootstrap=bootstrap/kubeadm kubeadm-control-plane=controlplane/kubeadm; do \
 		GOFLAGS=-mod=readonly CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -gcflags=all=-dwarf=false -o "$(CLUSTER_API_BIN)/$${each%%=*}-manager" "sigs.k8s.io/cluster-api/$${each#*=}" || exit 1; done
 	$(BIN)/pytest --durations=0 tests/capi/check_webhooks.py
 
 bench: venv ## Ratios within one run; prints a table.
 	@$(BIN)/bex setup --yes
 	$(BIN)/python -m bench
+
+bench-operator: venv ## The operator against peers in Go and on Kopf; prints a table. The first time builds the Go peer.
+	@$(BIN)/bex setup --yes
+	$(BIN)/python -m bench.operator
+
+faults: venv ## The operator under every single fault at every place, and under random plans of faults: hours.
+	@$(BIN)/bex setup --yes
+	BEX_FAULT_PLANS=$${BEX_FAULT_PLANS:-300} BEX_FAULT_QUIET_SECONDS=$${BEX_FAULT_QUIET_SECONDS:-2} $(BIN)/pytest --timeout 0 tests/integration/test_operator_faults.py
+
+soak: venv ## A life under faults, and then a minute without a single write.
+	@$(BIN)/bex setup --yes
+	BEX_FAULT_QUIET_SECONDS=60 $(BIN)/pytest --timeout 0 tests/integration/test_operator_faults.py
 
 # In an environment of its own, and on a copy: `mutmut` rewrites what it tests. It goes on where it was interrupted.
 mutants: venv ## Change the operator's decisions in small ways; unit tests must notice (an hour; SAMPLE=400 draws some).
@@ -60,6 +72,7 @@ mutants: venv ## Change the operator's decisions in small ways; unit tests must 
 lock: venv ## Lock the dependencies again after editing requirements/*.in.
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/runtime.in -o requirements/runtime.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/dev.in -o requirements/dev.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate bench/operator/kopf.in -o bench/operator/kopf.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/mutants.in -o requirements/mutants.lock
 
 clean: ## Remove the virtual environment and caches of the tools (not the toolchain cache).
