@@ -6,7 +6,7 @@ STACK ?= embedded
 WORKERS ?= 2
 CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
-.PHONY: up destroy test check check-caph check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
+.PHONY: up destroy test check check-caph check-cli check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -37,6 +37,10 @@ test: venv ## The whole suite, on clusters of its own.
 check-caph: venv ## The hetzner overlay against CAPH's own definitions: make check-caph CRDS=DIR
 	@test -n "$(CRDS)" || { echo "name the folder with CAPH's definitions: make check-caph CRDS=DIR"; exit 2; }
 	CRDS=$(abspath $(CRDS)) $(BIN)/pytest --durations=0 tests/caph/check_caph.py
+
+check-cli: venv ## A Pulumi CLI and the engine take turns on one stack: make check-cli PULUMI=PATH
+	@test -x "$(PULUMI)" || { echo "name the CLI, its Python language host beside it: make check-cli PULUMI=PATH"; exit 2; }
+	PULUMI=$(abspath $(PULUMI)) $(BIN)/pytest --durations=0 tests/real_cli/check_cli.py
 
 cluster-api: ## Build kind and clusterctl from the pinned modules, for the stack `local`.
 	cd tools/cluster-api && GOFLAGS=-mod=readonly CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CLUSTER_API_BIN)/ sigs.k8s.io/kind sigs.k8s.io/cluster-api/cmd/clusterctl
