@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
@@ -24,6 +25,8 @@ connections of their own beside these."""
 _CLOSING_TURNS = 5
 _TIMEOUT = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
 _JSON = {"Content-Type": "application/json"}
+LARGE_BODY = 2**20
+"""Bytes above which a body is sent in pieces: at once it would stop all else in the process."""
 BUSY_RETRIES = 3
 BUSY_WAIT_SECONDS = 10.0
 
@@ -154,7 +157,7 @@ class Transport:
             async with self._session.request(
                 method,
                 self._url(path, params),
-                data=body,
+                data=_in_pieces(body),
                 headers=self._headers(body, headers),
                 timeout=timeout,
                 ssl=self._tls if self._tls is not None else True,
@@ -214,3 +217,7 @@ def _lenient(raw: bytes) -> object:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         return raw.decode(errors="replace")
+
+
+def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    return io.BytesIO(body) if body is not None and len(body) > LARGE_BODY else body
