@@ -225,12 +225,9 @@ def test_private_repository_needs_its_token(
     commit = server.commit("private", {"a": "x"})
     token = tmp_path / "token"
     token.write_text("correct-horse\n")
-    server.token = "correct-horse"
-    try:
-        without = clone(program, tmp_path, server, server.url_of("private"), commit)
-        with_it = clone(program, tmp_path, server, server.url_of("private"), commit, token=token)
-    finally:
-        server.token = ""
+    server.tokens["private"] = "correct-horse"
+    without = clone(program, tmp_path, server, server.url_of("private"), commit)
+    with_it = clone(program, tmp_path, server, server.url_of("private"), commit, token=token)
 
     assert (without.code, with_it.code) == (REPOSITORY_FAULT, 0)
     assert "spec.cloneSecret" in without.told["message"]

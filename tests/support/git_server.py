@@ -30,8 +30,8 @@ class GitServer:
     url: str
     authority: Path
     """Certificate to trust."""
-    token: str = ""
-    """What clients have to send as their password; nothing if empty."""
+    tokens: dict[str, str] = field(default_factory=dict)
+    """What clients of a repository have to send as their password."""
     requests: list[str] = field(default_factory=list)
     """Method and path of everything asked."""
 
@@ -128,7 +128,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         made: GitServer = self.server.made  # type: ignore[attr-defined]
         path, _, query = self.path.partition("?")
         made.requests.append(f"{self.command} {path}")
-        if made.token and made.token not in self._password():
+        token = made.tokens.get(path.lstrip("/").partition(".git")[0], "")
+        if token and token not in self._password():
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
             self.end_headers()

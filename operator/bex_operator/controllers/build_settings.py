@@ -27,6 +27,7 @@ class _Settings(pydantic.BaseModel):
     limit: pydantic.PositiveInt = 4
     limit_each: pydantic.PositiveInt = 2
     memory: str = "3Gi"
+    poll_seconds: pydantic.PositiveFloat = 60.0
 
 
 def read(path: Path | None) -> build_jobs.Platform | None:
@@ -51,6 +52,7 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         limit=given.limit,
         limit_each=given.limit_each,
         memory=given.memory,
+        poll_seconds=given.poll_seconds,
     )
 
 

@@ -32,13 +32,11 @@ class Builder:
         platform: build_jobs.Platform,
         writer: children.Writer,
         remote: remotes.Remotes,
-        *,
-        poll_seconds: float = sources.POLL_SECONDS,
     ) -> None:
         self._platform = platform
         self._writer = writer
         self._remote = remote
-        self._sources = sources.Sources(self._ask, self._moved, poll_seconds=poll_seconds)
+        self._sources = sources.Sources(self._ask, self._moved, poll_seconds=platform.poll_seconds)
         self._waiting: dict[str, str] = {}
         self._starting: dict[str, str] = {}
         self._watchers: dict[sources.Place, set[caches.Key]] = {}

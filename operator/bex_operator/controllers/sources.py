@@ -12,7 +12,6 @@ import structlog
 from bex_operator.git import errors
 from bex_operator.plan import builds
 
-POLL_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 TICK_SECONDS = 0.25
 AT_ONCE = 8
@@ -54,7 +53,7 @@ class _Known:
 class Sources:
     """What is known of refs; `run` keeps it true."""
 
-    def __init__(self, ask: Ask, wake: Wake, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, ask: Ask, wake: Wake, *, poll_seconds: float) -> None:
         self._ask = ask
         self._wake = wake
         self._poll_seconds = poll_seconds

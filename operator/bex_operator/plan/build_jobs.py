@@ -74,6 +74,8 @@ class Platform:
     """Most builds at once of one tenant."""
     memory: str = "3Gi"
     """Most memory of a build."""
+    poll_seconds: float = 60.0
+    """How often repositories are asked for their heads."""
 
 
 @dataclass(frozen=True, slots=True)

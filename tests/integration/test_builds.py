@@ -1,0 +1,231 @@
+"""From a commit to a running release: git over https, BuildKit in pods, on real machines."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bex_operator import api
+from bex_operator.api import names
+from bex_operator.kube import errors, kinds
+from bex_operator.plan import builds as plan
+from bex_stack.embedded import builder_image, registry, toolchain
+from bex_stack.embedded import instance as instances
+from components.manifests import builds as manifests
+from tests.support import embedded as support
+from tests.support import git_server, places
+from tests.support.waiting import wait_until
+
+BASE = "FROM localhost:5050/bex/hello-go:1\n"
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A cluster whose operator builds from repositories of the test's own git server."""
+
+    embedded: support.Embedded
+    server: git_server.GitServer
+    log: Path
+
+    def deploy(self, name: str, **spec: Any) -> None:
+        """Create or change an App of the repository with its name."""
+        given = {"repo": self.server.url_of(name), "port": 8080, **spec}
+        self.embedded.apply(api.App(name=name, **given).manifest(api.NAMESPACE))
+
+    def app(self, name: str) -> dict[str, Any]:
+        """The App object."""
+        return self.embedded.ask(lambda kube: kube.get(kinds.APP, name, api.NAMESPACE))
+
+    def ready(self, name: str) -> tuple[str, str, str]:
+        """Phase, and reason and message of Ready."""
+        status = self.app(name).get("status", {})
+        found = {each["type"]: each for each in status.get("conditions", [])}
+        told = found.get("Ready", {"reason": "", "message": ""})
+        return status.get("phase", ""), told["reason"], told["message"]
+
+    def jobs(self, name: str) -> list[dict[str, Any]]:
+        """The Jobs of an App's builds."""
+        label = f"{plan.BUILD_OF_LABEL}={name}"
+        found = self.embedded.ask(
+            lambda kube: kube.list(kinds.JOB, names.BUILD_NAMESPACE, labels=label)
+        )
+        return found.items
+
+    def wait_for(self, name: str, reason: str, words: str = "") -> str:
+        """Wait until Ready has that reason, and words in its message; return the message."""
+        wait_until(
+            lambda: self.ready(name)[1] == reason and words in self.ready(name)[2],
+            f"{name} is {reason} {words}",
+        )
+        return self.ready(name)[2]
+
+    def image(self, name: str) -> str:
+        """The image of the App's Deployment."""
+        found = self.embedded.ask(lambda kube: kube.get(kinds.DEPLOYMENT, name, api.NAMESPACE))
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+@pytest.fixture(scope="module")
+def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """Serve repositories on the bridge and let an operator build from them."""
+    folder = tmp_path_factory.mktemp("git")
+    instance = embedded.instance
+    tools = toolchain.ensure([*builder_image.PROGRAMS, "crane"])
+    image = builder_image.ensure_pushed(registry.endpoint(instance), toolchain=tools)
+    apps = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": api.NAMESPACE}}
+    embedded.apply(apps, api.crd(), *manifests.render([]))
+    with git_server.serve(folder, instance.bridge_address, instances.GIT_PORT) as server:
+        settings = folder / "builds.json"
+        settings.write_text(
+            json.dumps(
+                {
+                    "image": f"{registry.KNOWN_AS}/{image}",
+                    "registry": registry.guarded_endpoint(instance),
+                    "knownAs": registry.KNOWN_AS,
+                    "tokenKey": str(registry.token_key(instance)),
+                    "inner": [f"{instance.bridge_address}/32"],
+                    "authority": str(server.authority),
+                    "pollSeconds": 1,
+                }
+            )
+        )
+        log = folder / "operator.log"
+        with _operator(instance, settings, log):
+            made = Plant(embedded, server, log)
+            yield made
+            _remove_apps(made)
+
+
+@contextlib.contextmanager
+def _operator(instance: instances.Instance, settings: Path, log: Path) -> Iterator[None]:
+    command = [
+        *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bex_operator", "operator"),
+        *("--kubeconfig", str(instance.kubeconfig), "--builds", str(settings)),
+        *("--health-port", str(places.free_ports(1)[0])),
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stderr=output)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _remove_apps(plant: Plant) -> None:
+    ask = plant.embedded.ask
+    for app in ask(lambda kube: kube.list(kinds.APP, api.NAMESPACE)).items:
+        name = app["metadata"]["name"]
+        with contextlib.suppress(errors.NotFound):
+            ask(lambda kube, name=name: kube.delete(kinds.APP, name, api.NAMESPACE))
+    wait_until(
+        lambda: not ask(lambda kube: kube.list(kinds.APP, api.NAMESPACE)).items, "Apps are gone"
+    )
+    assert ask(lambda kube: kube.list(kinds.JOB, names.BUILD_NAMESPACE)).items == []
+
+
+def test_push_becomes_a_running_release(plant: Plant) -> None:
+    """A commit is built once and runs by digest; the next push makes the next release."""
+    first = plant.server.commit("web", {"Dockerfile": f"{BASE}COPY note /n\n", "note": "one"})
+    plant.deploy("web")
+    plant.wait_for("web", "Deployed")
+    image = plant.image("web")
+    second = plant.server.commit("web", {"Dockerfile": f"{BASE}COPY note /n\n", "note": "two"})
+    wait_until(lambda: plant.image("web") != image, "the second commit runs")
+    plant.wait_for("web", "Deployed")
+
+    outcomes = {
+        job["metadata"]["annotations"][plan.COMMIT_ANNOTATION]: orjson.loads(
+            job["metadata"]["annotations"][plan.OUTCOME_ANNOTATION]
+        )
+        for job in plant.jobs("web")
+    }
+    assert set(outcomes) == {first, second}
+    assert outcomes[first]["image"] == image
+    assert outcomes[second]["image"] == plant.image("web")
+    assert set(outcomes[second]["seconds"]) == {"clone", "resolve", "build", "push"}
+
+
+def test_commit_that_fails_leaves_what_serves(plant: Plant) -> None:
+    """The failing step's words are in the condition, the release goes on, nothing is retried."""
+    builder = f"localhost:5050/{builder_image.REPOSITORY}:{builder_image.tag()}"
+    plant.server.commit("broken", {"Dockerfile": BASE})
+    plant.deploy("broken")
+    plant.wait_for("broken", "Deployed")
+    image = plant.image("broken")
+    failing = f'FROM {builder}\nRUN ["/bin/bex-build", "resolve", "--source=/nowhere"]\n'
+    plant.server.commit("broken", {"Dockerfile": failing})
+    message = plant.wait_for("broken", "BuildFailedUserError")
+
+    assert "/nowhere" in message
+    assert (plant.ready("broken")[0], plant.image("broken")) == ("Running", image)
+    assert len(plant.jobs("broken")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("insecure", 'RUN --security=insecure ["/hello-go"]'),
+        ("hostnet", 'RUN --network=host ["/hello-go"]'),
+    ],
+)
+def test_entitlements_are_not_given(plant: Plant, name: str, line: str) -> None:
+    """A Dockerfile that asks for more than a container has is refused by BuildKit."""
+    plant.server.commit(name, {"Dockerfile": f"{BASE}{line}\n"})
+    plant.deploy(name)
+    message = plant.wait_for(name, "BuildFailedUserError")
+
+    assert "is not allowed" in message
+
+
+def test_missing_branch_and_foreign_frontend_are_told(plant: Plant) -> None:
+    """What a person has to change is named by its field or file."""
+    plant.server.commit("front", {"Dockerfile": f"# syntax=evil.example.com/x\n{BASE}"})
+    plant.deploy("front", branch="nowhere")
+    assert "spec.branch" in plant.wait_for("front", "SourceNotFound")
+
+    plant.deploy("front", branch="main")
+    assert "foreign frontend" in plant.wait_for("front", "BuildFailedUserError")
+
+
+def test_private_repository_is_built_with_its_token_and_nobody_sees_it(plant: Plant) -> None:
+    """Without the Secret the field is named; the token is in no log, Job or status."""
+    plant.server.commit("private", {"Dockerfile": BASE})
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "deploy-token", "namespace": api.NAMESPACE},
+        "stringData": {"token": "correct-horse"},
+    }
+    plant.server.tokens["private"] = "correct-horse"
+    plant.deploy("private")
+    plant.wait_for("private", "SourceUnavailable", "spec.cloneSecret")
+    plant.embedded.apply(secret)
+    plant.deploy("private", clone_secret="deploy-token")
+    plant.wait_for("private", "Deployed")
+
+    seen = plant.log.read_text() + str(plant.jobs("private")) + str(plant.app("private"))
+    assert "correct-horse" not in seen
+
+
+def test_pods_of_builds_are_confined_whoever_makes_them(plant: Plant) -> None:
+    """The API server refuses pods there that share anything with their machine."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "loose", "namespace": names.BUILD_NAMESPACE},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "a", "image": "a", "securityContext": {"privileged": True}}],
+        },
+    }
+
+    with pytest.raises(errors.Invalid, match="users of its own"):
+        plant.embedded.apply(pod)
