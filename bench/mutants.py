@@ -27,6 +27,20 @@ source_paths = ["src/bex_operator"]
 only_mutate = ["src/bex_operator/plan/*"]
 pytest_add_cli_args_test_selection = ["tests/bex_operator/plan"]
 """
+_CONFTEST = """
+import hypothesis
+
+# Slow beside so much else, and asked thousands of times.
+hypothesis.settings.register_profile(
+    "mutants",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=30,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.load_profile("mutants")
+"""
 _SURVIVED, _UNTESTED = 0, frozenset({5, 33})
 
 
@@ -58,6 +72,7 @@ def _copy(folder: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "pyproject.toml").write_text(_SETTINGS)
+    (folder / "tests/conftest.py").write_text(_CONFTEST)
 
 
 def _mutmut(args: argparse.Namespace, *names: str) -> None:
