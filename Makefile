@@ -47,7 +47,7 @@ cluster-api: ## Build kind and clusterctl from the pinned modules, for the stack
 
 # Its managers, each under a name of its own; Go's cache makes it seconds the second time.
 check-capi: venv ## Both overlays against the webhooks of Cluster API's managers, built from their modules.
-	cd tools/cluster-api && for each in core=core kubeadm-bootstrap=bootstrap/kubeadm kubeadm-control-plane=controlplane/kubeadm; do \
+	cd tools/cluster-api && for each in core=core kubeadm-bootstrap=bootstrap/kubeadm kubeadm-control-plane=controlplane/kubeadm docker=test/infrastructure/docker; do \
 		GOFLAGS=-mod=readonly CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -gcflags=all=-dwarf=false -o "$(CLUSTER_API_BIN)/$${each%%=*}-manager" "sigs.k8s.io/cluster-api/$${each#*=}" || exit 1; done
 	$(BIN)/pytest --durations=0 tests/capi/check_webhooks.py
 

@@ -1,5 +1,4 @@
-"""The objects of both overlays, judged by the webhooks of Cluster API's own managers: core, kubeadm
-bootstrap and kubeadm control plane.
+"""The objects of both overlays, judged by the webhooks of Cluster API's own managers.
 
 Not part of the suite, for building the managers takes minutes: `make check-capi`. They run as
 processes beside a real API server, which asks them about every object; nothing is kept.
@@ -49,6 +48,7 @@ MANAGERS = (
     Manager("core", definitions.CORE, "core"),
     Manager("kubeadm-bootstrap", definitions.CORE, "bootstrap/kubeadm"),
     Manager("kubeadm-control-plane", definitions.CORE, "controlplane/kubeadm"),
+    Manager("docker", definitions.DOCKER, "infrastructure/docker"),
 )
 
 
