@@ -144,8 +144,8 @@ class Cache:
             self._take(written, quiet=quiet)
 
     def drop(self, namespace: str, name: str) -> None:
-        """Forget an object that the API server says is gone."""
-        self._remove((namespace, name), quiet=True)
+        """Forget an object that the API server says is gone, and tell: nobody heard of its end."""
+        self._remove((namespace, name))
 
     async def run(self) -> None:
         """Learn what there is, and watch, until cancelled."""
@@ -293,9 +293,9 @@ class Cache:
         if not quiet:
             self._tell(Change(key, before, slim, initial=initial))
 
-    def _remove(self, key: Key, *, initial: bool = False, quiet: bool = False) -> None:
+    def _remove(self, key: Key, *, initial: bool = False) -> None:
         before = self._store.pop(key)
-        if before is not None and not quiet:
+        if before is not None:
             self._tell(Change(key, before, None, initial=initial))
 
     def _tell(self, change: Change) -> None:
