@@ -51,7 +51,8 @@ async def watched(
         client.Client(access) as behind,
     ):
         scope = caches.Scope(kinds.CONFIG_MAP, namespace)
-        made = Watched(proxy, caches.Cache(behind, scope, patience=caches.Patience(silence)), behind)
+        patient = caches.Cache(behind, scope, patience=caches.Patience(silence))
+        made = Watched(proxy, patient, behind)
         task = asyncio.create_task(made.cache.run())
         await asyncio.wait_for(made.cache.synced.wait(), 120)
         try:
