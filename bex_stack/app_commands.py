@@ -16,7 +16,7 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what co
 
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    for command in (releases, deploys, rollback, restart, suspend, resume, why, logs):
+    for command in (releases, deploys, deploy, rollback, restart, suspend, resume, why, logs):
         app.command()(options.of_stack(command))
     app.command("exec")(options.of_stack(execute))
 
@@ -32,6 +32,24 @@ def releases(
         printing.print_json([row.as_dict() for row in rows])
     else:
         printing.out().print(release_table.render(rows), soft_wrap=True)
+
+
+def deploy(
+    choice: options.Choice,
+    name: options.AppName,
+    ref: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit to deploy instead of the branch.")
+    ] = None,
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="Build without layers of earlier builds.")
+    ] = False,
+) -> None:
+    """Look at an app's repository now, and build what it finds; a failed commit once more."""
+    from bex_stack import app_builds
+
+    now = datetime.datetime.now(datetime.UTC)
+    asked = app_builds.Asked(now, ref, clear_cache)
+    _say(name, app_access.run(app_builds.deploy(choice.read_settings(), name, asked)))
 
 
 def deploys(choice: options.Choice, name: options.AppName, follow: Follow = False) -> None:
@@ -105,15 +123,18 @@ def logs(
     previous: Annotated[
         bool, typer.Option("--previous", "-p", help="Of the containers before the present ones.")
     ] = False,
+    build: Annotated[bool, typer.Option("--build", help="Of its newest build instead.")] = False,
 ) -> None:
     """Print the log of an app's pods, or of one of the stack's own processes."""
-    from bex_stack import app_logs, log_files
+    from bex_stack import app_builds, app_logs, log_files
 
     if (name is None) == (component is None):
         raise errors.StackError("logs of what? Name an APP, or a process with --component")
     target = choice.read_settings()
     wish = app_logs.Wish(lines=lines, follow=follow, previous=previous)
-    if name is not None:
+    if name is not None and build:
+        sys.stdout.write(app_access.run(app_builds.read_log(target, name)))
+    elif name is not None:
         app_access.run(app_logs.show(target, name, wish, _write_line))
     elif component == "operator" and target.embedded.has_operator_pod:
         app_access.run(app_logs.show_operator(target, wish, _write_line))

@@ -14,7 +14,7 @@ import pytest
 
 from bex_operator import api
 from bex_operator.api import names
-from bex_operator.kube import errors, kinds
+from bex_operator.kube import build_logs, errors, kinds
 from bex_operator.plan import builds as plan
 from bex_stack.embedded import builder_image, registry, toolchain
 from bex_stack.embedded import instance as instances
@@ -38,6 +38,15 @@ class Plant:
         """Create or change an App of the repository with its name."""
         given = {"repo": self.server.url_of(name), "port": 8080, **spec}
         self.embedded.apply(api.App(name=name, **given).manifest(api.NAMESPACE))
+
+    def request(self, name: str, **asked: str) -> None:
+        """Ask for a deploy, as `bex deploy` does."""
+        annotations = {names.DEPLOY_ANNOTATION: json.dumps(asked)}
+        self.embedded.ask(
+            lambda kube: kube.patch(
+                kinds.APP, name, api.NAMESPACE, {"metadata": {"annotations": annotations}}
+            )
+        )
 
     def app(self, name: str) -> dict[str, Any]:
         """The App object."""
@@ -151,6 +160,44 @@ def test_push_becomes_a_running_release(plant: Plant) -> None:
     assert outcomes[first]["image"] == image
     assert outcomes[second]["image"] == plant.image("web")
     assert set(outcomes[second]["seconds"]) == {"clone", "resolve", "build", "push"}
+
+
+def test_log_outlives_the_pod_of_the_build(plant: Plant) -> None:
+    """The steps' words are kept beside the Job, and the pod with its volumes is gone."""
+    plant.server.commit("logged", {"Dockerfile": f"{BASE}COPY note /n\n", "note": "one"})
+    plant.deploy("logged")
+    plant.wait_for("logged", "Deployed")
+    (job,) = (each["metadata"]["name"] for each in plant.jobs("logged"))
+    label = f"batch.kubernetes.io/job-name={job}"
+
+    def pods() -> list[dict[str, Any]]:
+        asked = plant.embedded.ask(
+            lambda kube: kube.list(kinds.POD, names.BUILD_NAMESPACE, labels=label)
+        )
+        return asked.items
+
+    wait_until(lambda: not pods(), "the pod is gone")
+    kept = plant.embedded.ask(lambda kube: kube.get(kinds.CONFIG_MAP, job, names.BUILD_NAMESPACE))
+    text = build_logs.unpack(kept)
+    assert [line for line in text.splitlines() if line.startswith("== ")] == [
+        "== clone ==", "== resolve ==", "== build ==", "== push ==",
+    ]  # fmt: skip
+    assert "COPY note /n" in text
+
+
+def test_person_asks_for_a_failed_commit_and_for_another_ref(plant: Plant) -> None:
+    """A request from after the failure builds once more; one with a ref deploys that ref."""
+    plant.server.commit("asked", {"Dockerfile": "FROM scratch\nCOPY missing /\n"})
+    plant.deploy("asked")
+    plant.wait_for("asked", "BuildFailedUserError")
+    first = len(plant.jobs("asked"))
+    plant.request("asked", at="2999-01-01T00:00:00Z")
+    wait_until(lambda: len(plant.jobs("asked")) == first + 1, "the commit is built once more")
+    plant.server.commit("asked", {"Dockerfile": BASE}, branch="other")
+    plant.request("asked", at="2999-01-01T00:00:01Z", ref="other")
+    plant.wait_for("asked", "Deployed")
+
+    assert len(plant.jobs("asked")) == first + 2
 
 
 def test_commit_that_fails_leaves_what_serves(plant: Plant) -> None:

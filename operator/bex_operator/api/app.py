@@ -234,7 +234,7 @@ class AppSpec(rules.Spec):
     docker_context: RepoPath | None = None
     """Folder that a Dockerfile build sees, relative to the root of repo. Defaults to rootDir."""
     builder: Literal["auto", "buildpack", "dockerfile", "native"] | None = None
-    """How repo is built. Defaults to auto: a Dockerfile if there is one, else buildpacks."""
+    """How repo is built. Defaults to auto: a Dockerfile if there is one, else one made for it."""
     clone_secret: ObjectName | None = None
     """Secret with the key `token` for cloning repo."""
     port: Annotated[int, Field(ge=1, le=65535)] = 3000

@@ -39,6 +39,8 @@ ROLLBACK_ANNOTATION = f"{GROUP}/rollback-to"
 """Revision (`rev-N`) whose image and configuration an App takes until its own spec changes."""
 CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 """On an App: which person changed it, written by the program that did it for them."""
+DEPLOY_ANNOTATION = f"{GROUP}/deploy"
+"""What a person asked to deploy from an App's repository, as JSON: `at`, `ref`, `clearCache`."""
 FINALIZER = f"{GROUP}/finalizer"
 
 SECRETS_ROLE = "bex-operator-secrets"

@@ -36,7 +36,7 @@ class NoBuilder:
         """Refuse."""
         return artefacts.Failed(
             "NotSupportedYet",
-            "spec.repo: builds from a git repository are not supported yet; set spec.image instead",
+            "spec.repo: this platform was given nothing to build with; set spec.image instead",
         )
 
     async def discard(self, manifest: Object) -> Sequence[str]:

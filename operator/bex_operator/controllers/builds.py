@@ -13,7 +13,7 @@ from bex_operator.api import names
 from bex_operator.controllers import children, sources
 from bex_operator.git import errors as git_errors
 from bex_operator.git import remotes
-from bex_operator.kube import caches, errors, kinds
+from bex_operator.kube import build_logs, caches, errors, kinds
 from bex_operator.plan import artefacts, build_jobs, builds
 
 Object = dict[str, Any]
@@ -155,6 +155,10 @@ class Builder:
             else:
                 pods = self._pods.by_index(BY_JOB, job["metadata"]["name"])
                 found.append(builds.read(job, pods))
+        for old in builds.superfluous(found):
+            forgotten = self._jobs.get(self._platform.namespace, old.job)
+            if forgotten is not None and "deletionTimestamp" not in forgotten["metadata"]:
+                await self._writer.remove(self._jobs, forgotten)
         return found
 
     async def _note(self, job: Object, uid: str) -> Object:
@@ -163,6 +167,9 @@ class Builder:
         pods = await self._writer.kube.list(
             kinds.POD, metadata["namespace"], labels=f"{_JOB_LABEL}={metadata['name']}"
         )
+        log = await build_logs.read_pods(self._writer.kube, pods.items)
+        manager = children.FIELD_MANAGER
+        await build_logs.keep(self._writer.kube, job, log, field_manager=manager)
         image = build_jobs.image_name(self._platform, uid)
         outcome = builds.outcome_of(job, pods.items, image)
         text = builds.encode(outcome)
@@ -176,6 +183,9 @@ class Builder:
         )
         self._jobs.put(written)
         _log.info("build.ended", job=metadata["name"], state=outcome["state"])
+        # The volumes of a pod stay as long as it does.
+        for pod in pods.items:
+            await self._writer.remove(self._pods, pod)
         return written
 
     def _has_turn(self, uid: str, tenant: str) -> bool:

@@ -29,8 +29,6 @@ COMMIT_ANNOTATION = f"{names.GROUP}/commit"
 BRANCH_ANNOTATION = f"{names.GROUP}/branch"
 OUTCOME_ANNOTATION = f"{names.GROUP}/outcome"
 """What came of a build, as JSON; there once the Job has ended."""
-REQUEST_ANNOTATION = f"{names.GROUP}/deploy"
-"""On an App: what a person asked to deploy, as JSON."""
 BUILD_OF_LABEL = f"{names.GROUP}/build-of"
 NAMESPACE_LABEL = f"{names.GROUP}/app-namespace"
 
@@ -95,7 +93,7 @@ class Decision:
 
 def read_request(manifest: Mapping[str, Any]) -> Request:
     """Read what a person asked for; what cannot be understood asks for nothing."""
-    text = (manifest["metadata"].get("annotations") or {}).get(REQUEST_ANNOTATION, "")
+    text = (manifest["metadata"].get("annotations") or {}).get(names.DEPLOY_ANNOTATION, "")
     try:
         given = orjson.loads(text) if text else {}
     except orjson.JSONDecodeError:
@@ -248,6 +246,14 @@ def outcome_of(
         message = f"{failed['step']}: {failed.get('message', '')}"
         return made | {"state": "Failed", "fault": failed["fault"], "message": message}
     return made | {"state": "Failed", "fault": "platform", "message": _why(job, pods)}
+
+
+def superfluous(known: Sequence[Build]) -> list[Build]:
+    """Return the builds to forget: all that have ended but the last ones."""
+    ended = sorted(
+        (each for each in known if each.state != "Running"), key=lambda each: each.created
+    )
+    return ended[:-KEPT] if len(ended) > KEPT else []
 
 
 def encode(outcome: Mapping[str, Any]) -> str:
