@@ -39,7 +39,6 @@ File("ignored", folder, "{text}", ResourceOptions(ignore_changes=["text"]))
 options = ResourceOptions(
     additional_secret_outputs=["size"],
     deleted_with=shop.one,
-    replace_on_changes=["text"],
     delete_before_replace=True,
     custom_timeouts=pulumi.CustomTimeouts(create="5m"),
 )

@@ -173,12 +173,12 @@ def test_passphrase_is_generated_where_none_is_given(project, monkeypatch):
 
 
 def test_state_is_private(project):
-    """Only the owner may read the state, its backups and their folders."""
+    """Only the owner may read the state, its backups, its history and their folders."""
     project.up('File("a", folder, "1")')
     project.up('File("a", folder, "2")')
     book = project.backend / ".pulumi"
     files = [each for each in book.rglob("*.json*") if each.is_file()]
 
-    assert len(files) == 3
+    assert len(files) == 7
     assert {oct(each.stat().st_mode & 0o777) for each in files} == {"0o600"}
     assert {oct(each.parent.stat().st_mode & 0o777) for each in files} == {"0o700"}
