@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from bex_stack.embedded import instance as instances
 
 _COMMAND_SECONDS = 60
 _FAMILIES = ("ip", "inet")
+_GONE = "No such file or directory"
 _DIRECTIONS = {"forward": ("iifname", "oifname"), "input": ("iifname",)}
 
 
@@ -48,49 +48,64 @@ def ensure(instance: instances.Instance) -> None:
 
     Raises: HostRulesError.
     """
-    for chain in _chains():
-        if chain.drops and not _handles(chain, instance):
+    for chain, handles in _chains(instance):
+        if chain.drops and not handles:
             for direction in _DIRECTIONS[chain.hook]:
                 rule = f'{direction} "{instance.bridge}" counter accept'
-                _nft("insert", "rule", chain.place, rule, f'comment "{_mark(instance)}"')
+                _change("insert", "rule", chain.place, rule, f'comment "{_mark(instance)}"')
 
 
 def are_in_place(instance: instances.Instance) -> bool:
     """Whether `ensure` would change nothing."""
-    return all(_handles(chain, instance) for chain in _chains() if chain.drops)
+    return all(handles for chain, handles in _chains(instance) if chain.drops)
 
 
 def remove(instance: instances.Instance) -> None:
     """Take the instance's rules out of every chain, whatever its policy is by now."""
-    for chain in _chains():
-        for handle in _handles(chain, instance):
-            _nft("delete", "rule", chain.place, "handle", str(handle))
+    for chain, handles in _chains(instance):
+        for handle in handles:
+            _change("delete", "rule", chain.place, "handle", str(handle))
 
 
-def _chains() -> Iterator[Chain]:
-    for each in _listed("chain", "list", "chains"):
-        known = each.get("family") in _FAMILIES and each.get("type") == "filter"
-        if known and each.get("hook") in _DIRECTIONS:
-            drops = each.get("policy") == "drop"
-            yield Chain(each["family"], each["table"], each["name"], each["hook"], drops)
+def _chains(instance: instances.Instance) -> list[tuple[Chain, list[int]]]:
+    """Chains that packets come through, each with the handles of the instance's rules in it.
+
+    Asked for in one go: other instances' chains come and go at any time.
+    """
+    try:
+        items = json.loads(_nft("--json", "--handle", "list", "ruleset"))["nftables"]
+    except FileNotFoundError:  # without nft on the host nobody made a chain
+        return []
+    rules = [item["rule"] for item in items if "rule" in item]
+    own = [rule for rule in rules if rule.get("comment") == _mark(instance)]
+    found = []
+    for chain in (_chain(item["chain"]) for item in items if "chain" in item):
+        if chain is not None:
+            place = (chain.family, chain.table, chain.name)
+            within = [r for r in own if (r["family"], r["table"], r["chain"]) == place]
+            found.append((chain, [int(rule["handle"]) for rule in within]))
+    return found
 
 
-def _handles(chain: Chain, instance: instances.Instance) -> list[int]:
-    """Handles of the instance's rules in *chain*."""
-    rules = _listed("rule", "--handle", "list", "chain", chain.place)
-    return [int(rule["handle"]) for rule in rules if rule.get("comment") == _mark(instance)]
+def _chain(told: dict[str, Any]) -> Chain | None:
+    known = told.get("family") in _FAMILIES and told.get("type") == "filter"
+    if not known or told.get("hook") not in _DIRECTIONS:
+        return None
+    drops = told.get("policy") == "drop"
+    return Chain(told["family"], told["table"], told["name"], told["hook"], drops)
 
 
 def _mark(instance: instances.Instance) -> str:
     return f"bex:{instance.name}"
 
 
-def _listed(kind: str, *arguments: str) -> list[dict[str, Any]]:
+def _change(*arguments: str) -> None:
+    """Change a chain, unless it is gone by now."""
     try:
-        document = json.loads(_nft("--json", *arguments))
-    except FileNotFoundError:  # without nft on the host nobody made a chain
-        return []
-    return [item[kind] for item in document["nftables"] if kind in item]
+        _nft(*arguments)
+    except HostRulesError as exc:
+        if _GONE not in str(exc):
+            raise
 
 
 def _nft(*arguments: str) -> str:
