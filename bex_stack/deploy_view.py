@@ -13,6 +13,8 @@ from bex_stack import app_access, errors, targets
 TIMEOUT_SECONDS = 1800.0
 """Longer than a build and a rollout may take together."""
 POLL_SECONDS = 0.5
+COMING_REASONS = frozenset({"Building", "BuildQueued"})
+"""A newer release is on its way although one serves."""
 
 
 async def follow(target: targets.Target, name: str, console: consoles.Console) -> None:
@@ -58,6 +60,8 @@ def has_settled(app: Mapping[str, Any]) -> bool:
         return False
     if status.get("phase") == "Hibernated":
         return True
+    if app_access.ready_condition(app).get("reason") in COMING_REASONS:
+        return False
     newest = status.get("release", {}).get("number")
     return bool(
         status.get("phase") == "Running" and status.get("activeRevision") == f"rev-{newest}"
@@ -73,6 +77,7 @@ def why_given_up(app: Mapping[str, Any]) -> str | None:
     for outcome in status.get("history") or []:
         if outcome["number"] == newest and not outcome["served"]:
             return f"rev-{newest} was given up: {outcome.get('message') or 'no reason given'}"
-    if status.get("phase") == "Failed":
+    reason = str(app_access.ready_condition(app).get("reason", ""))
+    if status.get("phase") == "Failed" or reason.startswith("BuildFailed"):
         return str(app_access.ready_condition(app).get("message") or "failed")
     return None

@@ -4,6 +4,8 @@ Asked for by the first App with a repository: BuildKit takes minutes to compile,
 prebuilt images never pays for it.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,16 @@ from bex_operator.api import names
 from bex_stack.embedded import built_images, registry
 from bex_stack.embedded import instance as instances
 
-SETTINGS, TOKEN_KEY = "builds.json", "token-key"
+SETTINGS, TOKEN_KEY, AUTHORITY = "builds.json", "token-key", "authority"
 
 
-def settings(instance: instances.Instance, token_key: str) -> dict[str, Any]:
-    """Say what the operator reads; *token_key* is where it finds the key."""
+def settings(instance: instances.Instance, token_key: str, authority: str) -> dict[str, Any]:
+    """Say what the operator reads, and where: *token_key*, and *authority* if there is one."""
     from bex_stack.embedded import builder_image, machine_config
 
+    extra = {"authority": authority} if read_authority(instance) else {}
     return {
+        **extra,
         "image": f"{registry.KNOWN_AS}/{builder_image.REPOSITORY}:{builder_image.tag()}",
         "registry": registry.guarded_endpoint(instance),
         "knownAs": registry.KNOWN_AS,
@@ -34,29 +38,50 @@ def settings(instance: instances.Instance, token_key: str) -> dict[str, Any]:
     }
 
 
+def authority_file(instance: instances.Instance) -> Path:
+    """Where somebody may put certificates of further authorities that git servers have."""
+    return instance.dir / "git" / "authority.crt"
+
+
+def read_authority(instance: instances.Instance) -> str:
+    """Return those certificates; nothing if nobody put any."""
+    from bex_stack.embedded import disk
+
+    return (disk.read(authority_file(instance)) or b"").decode()
+
+
 def settings_file(instance: instances.Instance) -> Path:
     """Where an operator beside the cluster finds its settings."""
     return instance.etc_dir / SETTINGS
 
 
-def secret_name() -> str:
-    """Name the Secret by the builder: an operator is started anew with another one."""
+def secret_name(instance: instances.Instance) -> str:
+    """Name the Secret by what it is made from: an operator is started anew with another one."""
     from bex_stack.embedded import builder_image
 
-    return f"bex-builds-{builder_image.tag()}"
+    parts = (builder_image.tag(), read_authority(instance))
+    return f"bex-builds-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
-def secret(settings_text: str, token_key: pulumi.Input[str]) -> Mapping[str, Any]:
-    """Render what the operator's pods read (v1 Secret)."""
+def secret(
+    instance: instances.Instance, folder: str, token_key: pulumi.Input[str]
+) -> Mapping[str, Any]:
+    """Render what the operator's pods read in *folder* (v1 Secret)."""
+    told = settings(instance, f"{folder}/{TOKEN_KEY}", f"{folder}/{AUTHORITY}")
+    authority = read_authority(instance)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": secret_name(),
+            "name": secret_name(instance),
             "namespace": api.SYSTEM_NAMESPACE,
             "labels": {names.PROTECTED_LABEL: "true"},
         },
-        "stringData": {SETTINGS: settings_text, TOKEN_KEY: token_key},
+        "stringData": {
+            SETTINGS: json.dumps(told),
+            TOKEN_KEY: token_key,
+            **({AUTHORITY: authority} if authority else {}),
+        },
     }
 
 
@@ -64,8 +89,6 @@ class BuilderImageProvider(built_images.ImageProvider):
     """Packs BuildKit's daemon, runc and the steps of builds."""
 
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:
-        import json
-
         from bex_stack.embedded import builder_image, disk, images, toolchain
 
         instance = instances.from_inputs(props["instance"])
@@ -74,8 +97,8 @@ class BuilderImageProvider(built_images.ImageProvider):
         reference = f"{props['registry']}/{props['repository']}:{props['tag']}"
         digest = images.push(layout, reference, toolchain=tools)
         key = registry.token_key(instance)
-        text = json.dumps(settings(instance, str(key)))
-        disk.ensure_file(settings_file(instance), text)
+        told = settings(instance, str(key), str(authority_file(instance)))
+        disk.ensure_file(settings_file(instance), json.dumps(told))
         return {**props, "digest": digest, "token_key": key.read_text()}
 
 
@@ -97,7 +120,7 @@ class BuilderImage(dynamic.Resource):
 
         props = {
             "instance": instance.to_inputs(),
-            "source_digest": builder_image.tag(),
+            "source_digest": secret_name(instance),
             "repository": builder_image.REPOSITORY,
             "tag": builder_image.tag(),
             "registry": registry.endpoint(instance),

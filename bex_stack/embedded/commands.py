@@ -51,7 +51,7 @@ def operator(instance: instances.Instance, *, has_builds: bool = False) -> Comma
     env = _source()
     if has_builds:
         options["builds"] = builds.settings_file(instance)
-        env = {**env, "BEX_BUILDER": builds.secret_name()}
+        env = {**env, "BEX_BUILDER": builds.secret_name(instance)}
     return Command(
         "operator",
         (*_bex_operator("operator", options), "--leader-elect"),

@@ -1,7 +1,6 @@
 """The infrastructure overlay of the `embedded` stack, as components: cluster, registry, operator
 process and edge processes on this host. Everything above it is the same on every substrate."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +40,7 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
         image = pulumi.Output.all(image, registry.builder.digest).apply(lambda both: str(both[0]))
     return pods.Pod(
         image=image,
-        builds=None if registry.builder is None else builds.secret_name(),
+        builds=None if registry.builder is None else builds.secret_name(args.instance),
         replicas=operator_replicas(args.workers),
         options=commands.operator_options(
             args.instance, registries.machine_endpoint(args.instance)
@@ -187,7 +186,7 @@ def builds_secret(
     """Register what tells the operator's pods how to build, if they do."""
     if registry.builder is None or not args.has_operator_pod:
         return []
-    folder = pods.BUILDS_FOLDER
-    settings = builds.settings(args.instance, f"{folder}/{builds.TOKEN_KEY}")
-    manifest = builds.secret(json.dumps(settings), pulumi.Output.secret(registry.builder.token_key))
+    manifest = builds.secret(
+        args.instance, pods.BUILDS_FOLDER, pulumi.Output.secret(registry.builder.token_key)
+    )
     return [objects.register("operator-builds", manifest, opts)]

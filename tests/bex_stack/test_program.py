@@ -113,7 +113,37 @@ def test_everything_in_the_cluster_goes_with_it(steps: list[dict[str, Any]]) -> 
         for state in (step["newState"] for step in steps)
         if state["custom"]
         and state["type"].startswith(KUBERNETES)
-        and not state.get("deletedWith", "").endswith("::app-cluster-control-plane")
+        and not state.get("deletedWith", "").endswith("::app-cluster-host")
     ]
 
     assert kept == []
+
+
+@pytest.fixture(scope="module")
+def building(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The steps of a first preview of a stack whose app has a repository."""
+    made = stacks.make(tmp_path_factory.mktemp("building"), number=8)
+    made.write_app("web", image=None, repo="https://git.example.com/team/web")
+    found: list[dict[str, Any]] = json.loads(made.bex("preview", "--json").stdout)["steps"]
+    return found
+
+
+def test_only_a_stack_with_a_repository_has_a_builder(
+    steps: list[dict[str, Any]], building: list[dict[str, Any]]
+) -> None:
+    """BuildKit takes minutes to compile; nobody else pays for it."""
+
+    def builders(of: list[dict[str, Any]]) -> list[str]:
+        return [each["urn"] for each in of if each["urn"].endswith("::registry-builder")]
+
+    assert (len(builders(steps)), len(builders(building))) == (0, 1)
+
+
+def test_operator_that_builds_reads_how_from_a_secret(building: list[dict[str, Any]]) -> None:
+    """Its pods mount the Secret, which no App may name."""
+    secret = state_of(building, "operator-builds")["inputs"]
+    pod = state_of(building, "operator-deployment-bex-controller-manager")["inputs"]
+    volumes = pod["spec"]["template"]["spec"]["volumes"]
+
+    assert [each["secret"]["secretName"] for each in volumes] == [secret["metadata"]["name"]]
+    assert secret["metadata"]["labels"] == {"app.bex.co/protected-from-tenant-mount": "true"}
