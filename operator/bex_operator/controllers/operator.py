@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
@@ -61,12 +62,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
         base_domain = settings.platform.base_domain
         seen = views.make(kube, one, settings.namespace_labels, base_domain=base_domain)
         told = recorder.Recorder(kube, settings.identity)
-        policy = app.Policy(
-            reports.Addresses(settings.public_url, base_domain),
-            _manages(settings, seen),
-            settings.platform,
-            settings.own_secrets,
-        )
+        policy = _policy(settings, seen)
         writer = children.Writer(kube, counted)
         builder = builds.Builder(platform, writer, remote) if platform is not None else None
         controller = app.Controller(seen, policy, writer, told, registries.resolve, builder=builder)
@@ -78,20 +74,13 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
         def synced() -> bool:
             return all(cache.synced.is_set() for cache in watched)
 
-        def rendered() -> bytes:
-            counted.queue_depth.set(len(controller.queue))
-            for cache in watched:
-                counted.cached.labels(cache.scope.kind.kind).set(len(cache))
-                counted.lag.labels(cache.scope.kind.kind).set(cache.lag_seconds)
-            return counted.text()
-
         async with (
             health.serve(
                 settings.health_address,
                 settings.health_port,
                 ready=synced,
                 otherwise="the caches are not filled yet",
-                metrics=rendered,
+                metrics=functools.partial(_render, counted, controller, watched),
             ) as port,
             _running([*watched, *([builder] if builder is not None else [])], stop),
         ):
@@ -101,6 +90,25 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
                 await _lead(settings, kube, controller, counted, stop)
             await told.drain()
     _log.info("operator.stopped")
+
+
+def _policy(settings: operator_settings.Settings, seen: views.Views) -> app.Policy:
+    return app.Policy(
+        reports.Addresses(settings.public_url, settings.platform.base_domain),
+        _manages(settings, seen),
+        settings.platform,
+        settings.own_secrets,
+    )
+
+
+def _render(
+    counted: metrics.Metrics, controller: app.Controller, watched: Iterable[caches.Cache]
+) -> bytes:
+    counted.queue_depth.set(len(controller.queue))
+    for cache in watched:
+        counted.cached.labels(cache.scope.kind.kind).set(len(cache))
+        counted.lag.labels(cache.scope.kind.kind).set(cache.lag_seconds)
+    return counted.text()
 
 
 async def _lead(

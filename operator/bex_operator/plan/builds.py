@@ -5,6 +5,7 @@ commit is built once, one that failed is not tried again, and an operator that w
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,8 @@ COMMIT_ANNOTATION = f"{names.GROUP}/commit"
 BRANCH_ANNOTATION = f"{names.GROUP}/branch"
 OUTCOME_ANNOTATION = f"{names.GROUP}/outcome"
 """What came of a build, as JSON; there once the Job has ended."""
+_REF = re.compile(r"(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9_@+-]|[./][A-Za-z0-9_@+-])*")
+"""What a branch may be called in an App's spec; a tag or commit may be no more."""
 BUILD_OF_LABEL = f"{names.GROUP}/build-of"
 NAMESPACE_LABEL = f"{names.GROUP}/app-namespace"
 
@@ -103,7 +106,7 @@ def read_request(manifest: Mapping[str, Any]) -> Request:
     ref = given.get("ref")
     return Request(
         at=str(given.get("at", "")),
-        ref=ref if isinstance(ref, str) and ref else None,
+        ref=ref if isinstance(ref, str) and _REF.fullmatch(ref) else None,
         clear_cache=given.get("clearCache") is True,
     )
 

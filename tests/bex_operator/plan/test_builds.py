@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from bex_operator.api import names
 from bex_operator.plan import artefacts, build_jobs, builds
 
 A, B = "a" * 40, "b" * 40
@@ -199,3 +200,11 @@ def test_outcome_comes_from_what_the_steps_left(name: str) -> None:
     assert outcome["seconds"] == {told["step"]: told["seconds"]}
     assert outcome.get("image") == ("r/i@sha256:1" if told is ok else None)
     assert outcome.get("message") == (None if told is ok else "build: exit code 1")
+
+
+@pytest.mark.parametrize("ref", ["--output=x", "..", "a..b", "@{", "a\nb", "a b", "", "x" * 300])
+def test_ref_that_is_none_asks_for_nothing(ref: str) -> None:
+    """A request on an App is no way round the rule for its branch."""
+    noted = {names.DEPLOY_ANNOTATION: orjson.dumps({"at": "2026", "ref": ref}).decode()}
+
+    assert builds.read_request({"metadata": {"annotations": noted}}).ref is None
