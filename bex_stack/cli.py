@@ -13,6 +13,7 @@ from bex_stack import (
     app_commands,
     errors,
     exit_codes,
+    image_commands,
     options,
     pin_commands,
     printing,
@@ -201,3 +202,4 @@ def _print_apps(rows: "list[app_table.Row]") -> None:
 
 app_commands.register(app)
 pin_commands.register(app)
+image_commands.register(app)

@@ -6,8 +6,6 @@ Made and pushed for the first App that has a repository; nobody else pays for Bu
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from pathlib import Path
 
 from bex_stack.embedded import binaries, images, oci_layout
@@ -42,17 +40,7 @@ def ensure(*, toolchain: toolchains.Toolchain) -> Path:
         environment={"PATH": "/bin"},
         labels={"org.opencontainers.image.title": "bex-builder"},
     )
-    layout.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=layout.parent, prefix=".making-") as staging:
-        made = Path(staging) / "layout"
-        oci_layout.write(image, made)
-        try:
-            made.replace(layout)
-        except OSError:
-            if not layout.is_dir():  # otherwise another process was first, with the same content
-                raise
-            shutil.rmtree(made)
-    return layout
+    return images.kept(layout, lambda folder: oci_layout.write(image, folder))
 
 
 def ensure_pushed(registry: str, *, toolchain: toolchains.Toolchain) -> str:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bex_stack.embedded import binaries, building, golang, oci_layout, toolchain
@@ -111,6 +111,17 @@ def build_pause_image(*, toolchain: toolchain.Toolchain) -> Path:
         return _keep(image, staging, layout)
 
 
+def kept(layout: Path, make: Callable[[Path], object]) -> Path:
+    """Return the folder *layout*, filled by *make* in one step unless it is there."""
+    if layout.is_dir():
+        return layout
+    with _staging(layout) as staging:
+        made = staging / "layout"
+        made.mkdir()
+        make(made)
+        return _moved(made, layout)
+
+
 def push(
     layout: Path, reference: str, *, toolchain: toolchain.Toolchain, insecure: bool = True
 ) -> str:
@@ -191,6 +202,10 @@ def _staging(layout: Path) -> Iterator[Path]:
 def _keep(image: oci_layout.Image, staging: Path, layout: Path) -> Path:
     made = staging / "layout"
     oci_layout.write(image, made)
+    return _moved(made, layout)
+
+
+def _moved(made: Path, layout: Path) -> Path:
     try:
         made.replace(layout)
     except OSError:
