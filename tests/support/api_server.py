@@ -225,9 +225,12 @@ def api_server() -> Iterator[ApiServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def controllers(api_server: ApiServer) -> Iterator[ApiServer]:
-    """Run the controllers that finish deletes beside the API server."""
+    """Run the controllers that finish deletes beside the API server, for one module.
+
+    Others play these controllers themselves: two that finish one delete would disturb each other.
+    """
     from bex_stack.embedded import toolchain
 
     (port,) = places.free_ports(1)
