@@ -109,7 +109,9 @@ async def test_fault_25_edited_child_is_put_right(bench: Bench, edit: str) -> No
 async def test_fault_26_child_deleted_slowly_is_made_anew(bench: Bench, propagation: str) -> None:
     """Until the old one is gone the App says that it waits for that."""
     await serving(bench)
-    old = await bench.get(kinds.DEPLOYMENT)
+    # Other tests may have started a garbage collector, which would be done at once.
+    held = {"metadata": {"finalizers": ["example.com/hold"]}}
+    old = await bench.kube.patch(kinds.DEPLOYMENT, "web", bench.namespace, held)
     await bench.kube.delete(kinds.DEPLOYMENT, "web", bench.namespace, propagation=propagation)
     await bench.settle_caches()
     app = await bench.reconcile()
