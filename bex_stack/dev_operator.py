@@ -5,13 +5,11 @@ Meanwhile the one that the stack has is away; it is put back at the end.
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 
 from rich import console as consoles
 
@@ -54,7 +52,9 @@ def run(target: targets.Target, console: consoles.Console) -> None:
     console.print(
         f"operator from {operator_image.SOURCE}; Ctrl-C ends it and puts the stack's back"
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Explicitly: a shell's background jobs begin with the first one ignored.
+        signal.signal(number, signal.default_int_handler)
     away = _without_pods(target) if target.embedded.has_operator_pod else _without(instance)
     with contextlib.suppress(KeyboardInterrupt), away:
         _keep_running(command.command, console)
@@ -146,7 +146,3 @@ def _end(running: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         running.kill()
         running.wait()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    os.kill(os.getpid(), signal.SIGINT)

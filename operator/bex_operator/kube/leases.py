@@ -116,12 +116,14 @@ class Election:
                 events = self._kube.watch(
                     kinds.LEASE, self.lease.namespace, resource_version=None, fields=field
                 )
+                holder = None
                 async with contextlib.aclosing(events):
                     async for event in events:
-                        spec = event.object.get("spec") or {}
-                        if event.type != "BOOKMARK" and (
-                            event.type == "DELETED" or not spec.get("holderIdentity")
-                        ):
+                        # A bookmark first: there was no lease when the watch began.
+                        if event.type != "BOOKMARK":
+                            spec = event.object.get("spec") or {}
+                            holder = spec.get("holderIdentity") if event.type != "DELETED" else None
+                        if not holder:
                             freed.set()
             await asyncio.sleep(RETRY_SECONDS)
 
