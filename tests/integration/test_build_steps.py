@@ -140,7 +140,8 @@ def test_only_a_whole_commit_is_cloned(
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "169.254.169.254", "10.96.0.1", "[::1]", "localhost"]
+    "host",
+    ["127.0.0.1", "169.254.169.254", "10.96.0.1", "[::1]", "[64:ff9b::a00:1]", "localhost"],
 )
 def test_inner_addresses_are_not_dialled(
     program: Path, tmp_path: Path, server: git_server.GitServer, host: str

@@ -21,6 +21,15 @@ const connectTimeout = 10 * time.Second
 // shared is address space of carriers, which Go does not count as private. Source: RFC 6598.
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
+// carriers are IPv6 addresses that gateways turn into IPv4, inner ones included.
+// Source: RFC 6052, 8215, 4380, 3056; the operator refuses the same (bex_operator/outbound.py).
+var carriers = []netip.Prefix{
+	netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("2001::/32"),
+	netip.MustParsePrefix("2002::/16"),
+}
+
 // networks are the inner addresses that may be dialled all the same.
 type networks []netip.Prefix
 
@@ -45,6 +54,11 @@ func (n networks) permits(address netip.Addr) bool {
 	for _, prefix := range n {
 		if prefix.Contains(address) {
 			return true
+		}
+	}
+	for _, prefix := range carriers {
+		if prefix.Contains(address) {
+			return false
 		}
 	}
 	return address.IsGlobalUnicast() && !address.IsPrivate() && !shared.Contains(address)

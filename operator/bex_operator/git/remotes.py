@@ -8,7 +8,6 @@ Source: git's gitprotocol-http and gitprotocol-v2.
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Collection, Sequence
 from types import TracebackType
@@ -16,8 +15,8 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp import abc, resolver
 
+from bex_operator import outbound
 from bex_operator.git import errors
 
 TIMEOUT_SECONDS = 20.0
@@ -37,18 +36,16 @@ class Remotes:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        context = ssl.create_default_context()
+        tls = ssl.create_default_context()
         if self._authority:
-            context.load_verify_locations(cadata=self._authority)
-        connector = aiohttp.TCPConnector(
-            resolver=_AllowedNames(self._inner), limit=32, ssl=context, force_close=True
-        )
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
+            tls.load_verify_locations(cadata=self._authority)
+        self._session = outbound.session(
+            lambda _name, address: _is_allowed(address, self._inner),
+            total_seconds=TIMEOUT_SECONDS,
+            connect_seconds=CONNECT_SECONDS,
             headers={"User-Agent": "git/bex-operator", "Git-Protocol": "version=2"},
-            cookie_jar=aiohttp.DummyCookieJar(),
+            tls=tls,
+            keeps_connections=False,
         )
         return self
 
@@ -115,32 +112,8 @@ def check_address(host: str, inner: Sequence[Network]) -> None:
         raise errors.Refused(f"{host} is an inner address, which repositories may not name")
 
 
-def _is_allowed(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address, inner: Sequence[Network]
-) -> bool:
-    return address.is_global or any(address in network for network in inner)
-
-
-class _AllowedNames(abc.AbstractResolver):
-    """Looks names up, and forgets inner addresses: what is dialled is what was looked at."""
-
-    def __init__(self, inner: Sequence[Network]) -> None:
-        self._inner = inner
-        self._names = resolver.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[abc.ResolveResult]:
-        found = await self._names.resolve(host, port, family)
-        allowed = [
-            each for each in found if _is_allowed(ipaddress.ip_address(each["host"]), self._inner)
-        ]
-        if not allowed:
-            raise OSError(f"{host} leads to inner addresses only, which repositories may not name")
-        return allowed
-
-    async def close(self) -> None:
-        await self._names.close()
+def _is_allowed(address: outbound.Address, inner: Sequence[Network]) -> bool:
+    return outbound.is_public(address) or any(address in network for network in inner)
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

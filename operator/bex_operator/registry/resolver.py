@@ -2,9 +2,7 @@
 and of aiohttp stop here."""
 
 import asyncio
-import ipaddress
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -12,8 +10,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from aiohttp import abc, resolver
 
+from bex_operator import outbound
 from bex_operator.registry import errors, references
 
 TIMEOUT_SECONDS = 5.0
@@ -48,13 +46,11 @@ class Resolver:
         self._failed: dict[str, tuple[float, errors.RegistryError]] = {}
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(resolver=_PublicNames(self._mapped), limit=32)
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
+        self._session = outbound.session(
+            lambda name, address: name in self._mapped or outbound.is_public(address),
+            total_seconds=TIMEOUT_SECONDS,
+            connect_seconds=CONNECT_SECONDS,
             headers={"User-Agent": "bex-operator"},
-            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
@@ -165,28 +161,6 @@ class Resolver:
         if self._session is None:
             raise RuntimeError("the resolver is used outside of `async with`")
         return self._session
-
-
-class _PublicNames(abc.AbstractResolver):
-    """Looks names up, and forgets inner addresses of names that nobody mapped."""
-
-    def __init__(self, mapped: set[str | None]) -> None:
-        self._mapped = mapped
-        self._names = resolver.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[abc.ResolveResult]:
-        found = await self._names.resolve(host, port, family)
-        if host in self._mapped:
-            return found
-        public = [each for each in found if ipaddress.ip_address(each["host"]).is_global]
-        if not public:
-            raise OSError(f"{host} has no public address")
-        return public
-
-    async def close(self) -> None:
-        await self._names.close()
 
 
 def _token_in(body: bytes) -> str | None:
