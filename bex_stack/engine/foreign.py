@@ -59,24 +59,8 @@ def command(
     return f"export {exported}; {' && '.join(map(shlex.join, commands))}"
 
 
-class PlanningProvider:
+class PlanningProvider(providers.Plain):
     """Stands in for a package's plugin while a preview runs."""
-
-    def check(
-        self, subject: providers.Subject, old: values.Properties | None, new: values.Properties
-    ) -> providers.Checked:
-        """Accept the inputs: only the plugin knows its schema."""
-        return providers.Checked(new)
-
-    def diff(
-        self,
-        subject: providers.Subject,
-        identifier: str,
-        old: tuple[values.Properties, values.Properties],
-        new: values.Properties,
-    ) -> providers.Diffed:
-        """Leave the comparison to the engine."""
-        return providers.Diffed(None)
 
     def create(
         self, subject: providers.Subject, inputs: values.Properties, *, preview: bool
@@ -117,15 +101,6 @@ class PlanningProvider:
     ) -> providers.Made | None:
         """Plan a look-up: nothing is known but the id and what was asked with."""
         return providers.Made(identifier, inputs or {}, inputs)
-
-    def find_created(
-        self, subject: providers.Subject, inputs: values.Properties
-    ) -> providers.Made | None:
-        """Say nothing is known of what was left behind."""
-        return None
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _ensure_plan(subject: providers.Subject, preview: bool) -> None:

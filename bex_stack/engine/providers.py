@@ -110,3 +110,30 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Free connections; the provider is not used afterwards."""
+
+
+class Plain:
+    """What providers share that know nothing better: a provider is this and what it adds."""
+
+    def check(
+        self, subject: Subject, old: values.Properties | None, new: values.Properties
+    ) -> Checked:
+        """Accept the inputs."""
+        return Checked(new)
+
+    def diff(
+        self,
+        subject: Subject,
+        identifier: str,
+        old: tuple[values.Properties, values.Properties],
+        new: values.Properties,
+    ) -> Diffed:
+        """Leave the comparison to the engine."""
+        return Diffed(None)
+
+    def find_created(self, subject: Subject, inputs: values.Properties) -> Made | None:
+        """Say nothing is known of what was left behind."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -39,27 +39,11 @@ def read(root: Path, name: str, project: str, secret: str) -> values.Properties:
     }
 
 
-class BuiltinProvider:
+class BuiltinProvider(providers.Plain):
     """Answers reads of stack references; there is nothing else to manage."""
 
     def __init__(self, root: Path, project: str, secret: str) -> None:
         self._root, self._project, self._secret = root, project, secret
-
-    def check(
-        self, subject: providers.Subject, old: values.Properties | None, new: values.Properties
-    ) -> providers.Checked:
-        """Accept the reference."""
-        return providers.Checked(new)
-
-    def diff(
-        self,
-        subject: providers.Subject,
-        identifier: str,
-        old: tuple[values.Properties, values.Properties],
-        new: values.Properties,
-    ) -> providers.Diffed:
-        """Leave the comparison to the engine."""
-        return providers.Diffed(None)
 
     def create(
         self, subject: providers.Subject, inputs: values.Properties, *, preview: bool
@@ -100,12 +84,3 @@ class BuiltinProvider:
             raise errors.Unsupported(f"{subject.type} needs the pulumi CLI")
         name = values.reveal((inputs or {}).get("name", identifier))
         return providers.Made(identifier, read(self._root, name, self._project, self._secret))
-
-    def find_created(
-        self, subject: providers.Subject, inputs: values.Properties
-    ) -> providers.Made | None:
-        """Say nothing was left behind."""
-        return None
-
-    def close(self) -> None:
-        """Nothing is held open."""
