@@ -1,7 +1,9 @@
 """One app of a stack, as its cluster knows it."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import getpass
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from bex_operator import api
@@ -12,6 +14,9 @@ from bex_operator.kube import kinds
 from bex_stack import errors, targets
 
 T = TypeVar("T")
+MANAGER = "bex-cli"
+"""Owns the fields that orders change, so that a later `up` of the same program leaves them."""
+POLL_SECONDS = 0.5
 
 
 def run(question: Coroutine[Any, Any, T]) -> T:
@@ -48,6 +53,47 @@ async def read(cluster: kube.Client, name: str) -> dict[str, Any]:
         return await cluster.get(kinds.APP, name, api.NAMESPACE)
     except kube_errors.NotFound as exc:
         raise errors.StackError(f"there is no App {name!r}; `bex apps` lists them") from exc
+
+
+async def change(
+    cluster: kube.Client,
+    name: str,
+    *,
+    spec: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> None:
+    """Change some fields of the App object (None removes one), in the name of who asks."""
+    asker = {names.CHANGED_BY_ANNOTATION: getpass.getuser()}
+    body = {"metadata": {"annotations": {**(annotations or {}), **asker}}, "spec": spec or {}}
+    await cluster.patch(kinds.APP, name, api.NAMESPACE, body, field_manager=MANAGER)
+
+
+async def wait(
+    cluster: kube.Client,
+    name: str,
+    is_done: Callable[[Mapping[str, Any]], bool],
+    *,
+    describe: Callable[[Mapping[str, Any]], str],
+    say: Callable[[str], None],
+    timeout_seconds: float,
+) -> dict[str, Any]:
+    """Read the App object until *is_done*; *say* what *describe* makes of it when that changes.
+
+    Raises:
+        errors.NotReady: it takes longer than *timeout_seconds*.
+        errors.StackError: there is no such App, or *is_done* saw that it never will be.
+    """
+    deadline, said = time.monotonic() + timeout_seconds, ""
+    while True:
+        app = await read(cluster, name)
+        if (words := describe(app)) != said:
+            say(words)
+            said = words
+        if is_done(app):
+            return app
+        if time.monotonic() > deadline:
+            raise errors.NotReady(f"App {name} after {timeout_seconds:.0f} s: {words}")
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def pods(cluster: kube.Client, name: str) -> list[dict[str, Any]]:

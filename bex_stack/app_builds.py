@@ -5,14 +5,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from bex_operator import api
 from bex_operator.api import names
 from bex_operator.kube import build_logs, kinds
 from bex_operator.kube import client as kube
 from bex_operator.kube import errors as kube_errors
 from bex_stack import app_access, errors, targets
-
-MANAGER = "bex-cli"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,8 @@ async def deploy(target: targets.Target, name: str, asked: Asked) -> str:
             request["ref"] = asked.ref
         if asked.clear_cache:
             request["clearCache"] = True
-        await cluster.patch(
-            kinds.APP,
-            name,
-            api.NAMESPACE,
-            {"metadata": {"annotations": {names.DEPLOY_ANNOTATION: json.dumps(request)}}},
-            field_manager=MANAGER,
-        )
+        annotations = {names.DEPLOY_ANNOTATION: json.dumps(request)}
+        await app_access.change(cluster, name, annotations=annotations)
     ref = asked.ref or spec.get("branch", "main")
     return f"deploys {ref} of {spec['repo']}; `bex deploys {name} --follow` shows how it goes"
 

@@ -72,10 +72,10 @@ def rollback(
     ] = None,
 ) -> None:
     """Restore an earlier release's image and configuration until the app's program changes."""
-    from bex_stack import release_table
+    from bex_stack import app_orders
 
-    said = app_access.run(release_table.roll_back(choice.read(), name, revision))
-    _say(name, said)
+    order = app_orders.roll_back(choice.read(), name, revision, printing.out())
+    _say(name, app_access.run(order))
 
 
 def restart(choice: options.Choice, name: options.AppName) -> None:

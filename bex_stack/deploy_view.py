@@ -1,6 +1,5 @@
 """Follows a deploy: a line whenever something about the newest release changes, until it ended."""
 
-import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,6 @@ from bex_stack import app_access, errors, targets
 
 TIMEOUT_SECONDS = 1800.0
 """Longer than a build and a rollout may take together."""
-POLL_SECONDS = 0.5
 COMING_REASONS = frozenset({"Building", "BuildQueued"})
 """A newer release is on its way although one serves."""
 
@@ -24,22 +22,27 @@ async def follow(target: targets.Target, name: str, console: consoles.Console) -
         errors.StackError: there is no such App, or its newest release was given up.
         errors.NotReady: it neither serves nor fails in time.
     """
-    started, said = time.monotonic(), ""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        seconds = time.monotonic() - started
+        console.print(f"{seconds:6.1f} s  {markup.escape(line)}", soft_wrap=True)
+
     async with app_access.client(target) as cluster:
-        while True:
-            app = await app_access.read(cluster, name)
-            line = describe(app)
-            seconds = time.monotonic() - started
-            if line != said:
-                console.print(f"{seconds:6.1f} s  {markup.escape(line)}", soft_wrap=True)
-                said = line
-            if has_settled(app):
-                return
-            if (failure := why_given_up(app)) is not None:
-                raise errors.StackError(f"App {name}: {failure}")
-            if seconds > TIMEOUT_SECONDS:
-                raise errors.NotReady(f"App {name} after {seconds:.0f} s: {line}")
-            await asyncio.sleep(POLL_SECONDS)
+        await app_access.wait(
+            cluster, name, has_ended, describe=describe, say=say, timeout_seconds=TIMEOUT_SECONDS
+        )
+
+
+def has_ended(app: Mapping[str, Any]) -> bool:
+    """Tell whether the newest release serves.
+
+    Raises:
+        errors.StackError: it was given up.
+    """
+    if (failure := why_given_up(app)) is not None:
+        raise errors.StackError(f"App {app['metadata']['name']}: {failure}")
+    return has_settled(app)
 
 
 def describe(app: Mapping[str, Any]) -> str:

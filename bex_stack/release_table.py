@@ -1,8 +1,5 @@
-"""An app's releases: the table of them, and the order to go back to one."""
+"""An app's releases, and the table of them."""
 
-import asyncio
-import getpass
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,8 +13,6 @@ from bex_operator.kube import client as kube
 from bex_operator.kube import kinds
 from bex_stack import app_access, errors, targets
 
-TIMEOUT_SECONDS = 180.0
-POLL_SECONDS = 0.5
 SHORT_DIGEST = len("sha256:") + 12
 COLOURS = {"serving": "green", "failed": "red", "on its way": "yellow"}
 
@@ -119,30 +114,20 @@ class _Outcome:
 async def observe(target: targets.Target, name: str) -> Releases:
     """Read an app's releases from the stack's cluster."""
     async with app_access.client(target) as client:
-        return await _read(client, name)
+        return await read(client, name)
 
 
-async def roll_back(target: targets.Target, name: str, revision: str | None) -> str:
-    """Go back to a release, wait until what restores it serves, and say what happened.
-
-    Raises:
-        errors.StackError: there is no such release.
-        errors.NotReady: it does not serve in time.
-    """
-    async with app_access.client(target) as client:
-        before = await _read(client, name)
-        wanted = before.target(revision)
-        newest = before.kept[0][0]
-        if newest.rollback_to == wanted.number and _ordered(before.app) == wanted.revision:
-            return f"{newest.revision} restores {wanted.revision} already"
-        annotations = {
-            names.ROLLBACK_ANNOTATION: wanted.revision,
-            names.CHANGED_BY_ANNOTATION: getpass.getuser(),
-        }
-        order = {"metadata": {"annotations": annotations}}
-        await client.patch(kinds.APP, name, api.NAMESPACE, order, field_manager="bex")
-        restored = await _wait(client, name, newest.number)
-    return f"{restored} serves and restores {wanted.revision}"
+async def read(client: kube.Client, name: str) -> Releases:
+    """Read an app's releases through *client*."""
+    app = await app_access.read(client, name)
+    labels = f"{names.APP_UID_LABEL}={app['metadata']['uid']}"
+    found = await client.list(kinds.CONTROLLER_REVISION, api.NAMESPACE, labels=labels)
+    read = [
+        (record, each["metadata"]["creationTimestamp"])
+        for each in found.items
+        if (record := records.Record.from_manifest(each)) is not None
+    ]
+    return Releases(app, sorted(read, key=lambda pair: -pair[0].number))
 
 
 def render(rows: Sequence[Row]) -> consoles.Group:
@@ -164,35 +149,3 @@ def render(rows: Sequence[Row]) -> consoles.Group:
         drawn.add_row(*texts, f"[{colour}]{state}[/{colour}]", markup.escape(why))
     troubles = [markup.escape(each.message) for each in rows if each.message]
     return consoles.Group(*troubles, drawn)
-
-
-async def _read(client: kube.Client, name: str) -> Releases:
-    app = await app_access.read(client, name)
-    labels = f"{names.APP_UID_LABEL}={app['metadata']['uid']}"
-    found = await client.list(kinds.CONTROLLER_REVISION, api.NAMESPACE, labels=labels)
-    read = [
-        (record, each["metadata"]["creationTimestamp"])
-        for each in found.items
-        if (record := records.Record.from_manifest(each)) is not None
-    ]
-    return Releases(app, sorted(read, key=lambda pair: -pair[0].number))
-
-
-def _ordered(app: Mapping[str, Any]) -> str | None:
-    annotations = app["metadata"].get("annotations") or {}
-    return annotations.get(names.ROLLBACK_ANNOTATION)
-
-
-async def _wait(client: kube.Client, name: str, before: int) -> str:
-    """Wait until a release newer than *before* serves."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        app = await app_access.read(client, name)
-        status = app.get("status", {})
-        newest = int(status.get("release", {}).get("number", 0))
-        if newest > before and status.get("activeRevision") == f"rev-{newest}":
-            return f"rev-{newest}"
-        if time.monotonic() > deadline:
-            reason = app_access.ready_condition(app).get("message", "no reason given yet")
-            raise errors.NotReady(f"App {name}: {reason}")
-        await asyncio.sleep(POLL_SECONDS)

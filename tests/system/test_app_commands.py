@@ -1,5 +1,6 @@
 """The commands about one app, on a stack with a running one."""
 
+import getpass
 import json
 import subprocess
 from collections.abc import Iterator
@@ -40,12 +41,14 @@ def _why(stack: stacks.Stack) -> str:
 
 
 def test_restart_replaces_the_pods(stack: stacks.Stack) -> None:
-    """Every pod is another one, of a new release; a later `up` has nothing to change."""
+    """Every pod is another one, of a release of who asked; a later `up` has nothing to change."""
     before = {pod["metadata"]["uid"] for pod in requests.pods(stack)}
 
     said = stack.bex("restart", "hello").stdout.splitlines()[-1]
 
     assert said.startswith("hello: restarted as rev-")
+    newest = json.loads(stack.bex("releases", "hello", "--json").stdout)[0]
+    assert newest["who"] == getpass.getuser()
     wait_until(
         lambda: not before & {pod["metadata"]["uid"] for pod in requests.pods(stack)},
         "the old pods are gone",
