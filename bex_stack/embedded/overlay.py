@@ -8,7 +8,7 @@ from pathlib import Path
 import pulumi
 
 from bex_operator import api
-from bex_stack.embedded import builds, built_images, commands, providers
+from bex_stack.embedded import builds, built_images, commands, resources
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import registry as registries
 from components import objects
@@ -77,18 +77,18 @@ class EmbeddedCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("bex:embedded:AppCluster", name, None, opts)
         instance = args.instance.to_inputs()
-        self.host = providers.Host(
+        self.host = resources.Host(
             f"{name}-host", instance, opts=pulumi.ResourceOptions(parent=self)
         )
         on_host = pulumi.ResourceOptions(
             parent=self, depends_on=[self.host], deleted_with=self.host
         )
-        self.control_plane = providers.Cluster(f"{name}-control-plane", instance, opts=on_host)
+        self.control_plane = resources.Cluster(f"{name}-control-plane", instance, opts=on_host)
         self.kubeconfig = str(args.instance.kubeconfig)
         roles = {"control-plane": "control-plane"}
         roles |= {f"worker-{number}": "worker" for number in range(1, args.workers + 1)}
         self.machines = [
-            providers.Machine(
+            resources.Machine(
                 machine,
                 instance,
                 machine=machine,
@@ -117,7 +117,7 @@ class EmbeddedRegistry(pulumi.ComponentResource):
         self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("bex:embedded:Registry", name, None, opts)
-        registry = providers.Registry(
+        registry = resources.Registry(
             name, args.instance.to_inputs(), opts=pulumi.ResourceOptions(parent=self)
         )
         self.endpoint = registries.endpoint(args.instance)
@@ -161,7 +161,7 @@ class EmbeddedProcesses(pulumi.ComponentResource):
     ) -> None:
         super().__init__("bex:embedded:Processes", name, None, opts)
         self.started = [
-            providers.Process(
+            resources.Process(
                 f"{name}-{process.name}",
                 args.instance.to_inputs(),
                 process=process.name,

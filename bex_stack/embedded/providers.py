@@ -1,4 +1,4 @@
-"""The embedded substrate as Pulumi resources: Host, Cluster, Registry, Machine, Process.
+"""What makes and mends the resources of the embedded substrate (`resources`) on this host.
 
 Dynamic providers in an importable module with no data of their own, so that the state holds a
 reference to them and not their code. Every create may be repeated: what an interrupted up left is
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pulumi
 from pulumi import dynamic
 
 _IDENTITY = ("name", "home", "kind", "network", "pod_network")
@@ -265,102 +264,6 @@ class ProcessProvider(_Provider):
         from bex_stack.embedded import supervision
 
         supervision.remove(_instance(props), [str(props["process"])])
-
-
-class Host(dynamic.Resource, module="embedded", name="Host"):
-    """What an embedded instance has of this host: a supervisor, a bridge, rules, keys."""
-
-    def __init__(
-        self,
-        name: str,
-        instance: pulumi.Input[dict[str, Any]],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__(HostProvider(), name, {"instance": instance}, opts)
-
-
-class Cluster(dynamic.Resource, module="embedded", name="Cluster"):
-    """The control plane of an embedded instance."""
-
-    kubeconfig: pulumi.Output[str]
-    """Path of the administrator's kubeconfig on this host."""
-    api_url: pulumi.Output[str]
-    ready: pulumi.Output[bool]
-
-    def __init__(
-        self,
-        name: str,
-        instance: pulumi.Input[dict[str, Any]],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        props = {"instance": instance, "kubeconfig": None, "api_url": None, "ready": None}
-        super().__init__(ClusterProvider(), name, props, opts)
-
-
-class Registry(dynamic.Resource, module="embedded", name="Registry"):
-    """The OCI registry of an embedded instance."""
-
-    endpoint: pulumi.Output[str]
-    """HOST:PORT on this host."""
-    machine_endpoint: pulumi.Output[str]
-    """HOST:PORT for machines."""
-
-    def __init__(
-        self,
-        name: str,
-        instance: pulumi.Input[dict[str, Any]],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        props = {"instance": instance, "endpoint": None, "machine_endpoint": None}
-        super().__init__(RegistryProvider(), name, props, opts)
-
-
-class Machine(dynamic.Resource, module="embedded", name="Machine"):
-    """One machine; deleting it drains it first."""
-
-    address: pulumi.Output[str]
-    """Where the host and other machines reach it."""
-
-    def __init__(
-        self,
-        name: str,
-        instance: pulumi.Input[dict[str, Any]],
-        *,
-        machine: pulumi.Input[str],
-        slot: pulumi.Input[int],
-        role: pulumi.Input[str] = "worker",
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        props = {"machine": machine, "slot": slot, "role": role, "address": None}
-        super().__init__(MachineProvider(), name, {"instance": instance, **props}, opts)
-
-
-class Process(dynamic.Resource, module="embedded", name="Process"):
-    """A process the instance's supervisor keeps running."""
-
-    def __init__(  # noqa: PLR0913 - a resource takes its properties one by one
-        self,
-        name: str,
-        instance: pulumi.Input[dict[str, Any]],
-        *,
-        process: pulumi.Input[str],
-        command: pulumi.Input[list[str]],
-        env: pulumi.Input[dict[str, str]] | None = None,
-        user: pulumi.Input[str] | None = None,
-        working_dir: pulumi.Input[str] = "/",
-        ready: pulumi.Input[dict[str, str]] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        props = {
-            "instance": instance,
-            "process": process,
-            "command": command,
-            "env": env or {},
-            "user": user,
-            "working_dir": working_dir,
-            "ready": ready,
-        }
-        super().__init__(ProcessProvider(), name, props, opts)
 
 
 def _instance(props: Inputs) -> Any:
