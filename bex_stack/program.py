@@ -45,13 +45,13 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
         "operator",
         app_operator.AppOperatorArgs(
             pod=overlay.operator_pod(args, registry),
+            secrets=overlay.operator_secrets(args, registry),
             users=(commands.OPERATOR_USER,),
             edge_user=commands.EDGE_USER,
         ),
         in_cluster,
     )
     edge.Edge("edge", in_cluster)
-    overlay.builds_secret(registry, args, after(in_cluster, operator.objects))
     building = [] if registry.builder is None else [registry.builder]
     processes = overlay.EmbeddedProcesses(
         "platform", args, after(on_host, [*operator.objects, *building])

@@ -1,7 +1,8 @@
 """The operator in the app cluster: namespaces, the App kind, its rights, and its pods."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
@@ -16,6 +17,8 @@ class AppOperatorArgs:
 
     pod: operator_pod.Pod | None = None
     """None where the operator runs outside the cluster."""
+    secrets: Sequence[Mapping[str, Any]] = ()
+    """What the pods mount (v1 Secrets)."""
     users: tuple[str, ...] = ()
     """Who else has the operator's rights: one that runs from source."""
     edge_user: str | None = None
@@ -40,13 +43,15 @@ class AppOperator(pulumi.ComponentResource):
             for manifest in manifests.render(users=args.users, edge_user=args.edge_user)
         ]
         after = pulumi.ResourceOptions(parent=self, depends_on=list(self.objects))
+        secrets = [_register(name, manifest, after) for manifest in args.secrets]
+        after = pulumi.ResourceOptions(parent=self, depends_on=[*self.objects, *secrets])
         rendered = [] if args.pod is None else operator_pod.render(args.pod)
         self.pods = [_register(name, manifest, after) for manifest in rendered]
         self.register_outputs({})
 
 
 def _register(
-    name: str, manifest: manifests.Manifest, opts: pulumi.ResourceOptions
+    name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions
 ) -> pulumi.CustomResource:
     kind = manifest["kind"].lower()
     return objects.register(f"{name}-{kind}-{manifest['metadata']['name']}", manifest, opts)

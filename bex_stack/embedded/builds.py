@@ -18,7 +18,7 @@ from bex_operator.api import names
 from bex_stack.embedded import built_images, registry
 from bex_stack.embedded import instance as instances
 
-SETTINGS, TOKEN_KEY, AUTHORITY = "builds.json", "token-key", "authority"
+SETTINGS, AUTHORITY = "builds.json", "authority"
 
 
 def settings(instance: instances.Instance, token_key: str, authority: str) -> dict[str, Any]:
@@ -63,11 +63,9 @@ def secret_name(instance: instances.Instance) -> str:
     return f"bex-builds-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
-def secret(
-    instance: instances.Instance, folder: str, token_key: pulumi.Input[str]
-) -> Mapping[str, Any]:
-    """Render what the operator's pods read in *folder* (v1 Secret)."""
-    told = settings(instance, f"{folder}/{TOKEN_KEY}", f"{folder}/{AUTHORITY}")
+def secret(instance: instances.Instance, folder: str, token_key: str) -> Mapping[str, Any]:
+    """Render what the operator's pods read in *folder* (v1 Secret); *token_key* is a path, too."""
+    told = settings(instance, token_key, f"{folder}/{AUTHORITY}")
     authority = read_authority(instance)
     return {
         "apiVersion": "v1",
@@ -79,7 +77,6 @@ def secret(
         },
         "stringData": {
             SETTINGS: json.dumps(told),
-            TOKEN_KEY: token_key,
             **({AUTHORITY: authority} if authority else {}),
         },
     }
@@ -99,15 +96,13 @@ class BuilderImageProvider(built_images.ImageProvider):
         key = registry.token_key(instance)
         told = settings(instance, str(key), str(authority_file(instance)))
         disk.ensure_file(settings_file(instance), json.dumps(told))
-        return {**props, "digest": digest, "token_key": key.read_text()}
+        return {**props, "digest": digest}
 
 
 class BuilderImage(dynamic.Resource):
     """The image that builds run, pushed as `<registry>/bex/builder:<tag>`."""
 
     digest: pulumi.Output[str]
-    token_key: pulumi.Output[str]
-    """What tokens for the registry are signed with."""
 
     def __init__(
         self,
@@ -125,8 +120,5 @@ class BuilderImage(dynamic.Resource):
             "tag": builder_image.tag(),
             "registry": registry.endpoint(instance),
             "digest": None,
-            "token_key": None,
         }
-        secret_outputs = pulumi.ResourceOptions(additional_secret_outputs=["token_key"])
-        merged = pulumi.ResourceOptions.merge(opts, secret_outputs)
-        super().__init__(BuilderImageProvider(), name, props, merged)
+        super().__init__(BuilderImageProvider(), name, props, opts)

@@ -1,9 +1,10 @@
 """The infrastructure overlay of the `embedded` stack, as components: cluster, registry, operator
 process and edge processes on this host. Everything above it is the same on every substrate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pulumi
 
@@ -11,9 +12,10 @@ from bex_operator import api
 from bex_stack.embedded import builds, built_images, commands, resources
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import registry as registries
-from components import objects
 from components.manifests import operator_pod as pods
 
+REGISTRY_FOLDER, BUILDS_FOLDER = "/etc/bex/registry", "/etc/bex/builds"
+"""Where the operator's pods find what they are told in secret."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -38,14 +40,32 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
     if registry.builder is not None:
         # After the builder, however long it takes: the pods read how it is called.
         image = pulumi.Output.all(image, registry.builder.digest).apply(lambda both: str(both[0]))
+    instance = args.instance
+    options = commands.operator_options(instance, registries.guarded_endpoint(instance))
+    options["registry-key"] = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}"
+    mounts = [pods.Mount(registries.SECRET, REGISTRY_FOLDER)]
+    if registry.builder is not None:
+        options["builds"] = f"{BUILDS_FOLDER}/{builds.SETTINGS}"
+        mounts.append(pods.Mount(builds.secret_name(instance), BUILDS_FOLDER))
     return pods.Pod(
         image=image,
-        builds=None if registry.builder is None else builds.secret_name(args.instance),
+        mounts=mounts,
         replicas=operator_replicas(args.workers),
-        options=commands.operator_options(
-            args.instance, registries.machine_endpoint(args.instance)
-        ),
+        options=options,
     )
+
+
+def operator_secrets(
+    args: "EmbeddedArgs", registry: "EmbeddedRegistry"
+) -> Sequence[Mapping[str, Any]]:
+    """Render what those pods mount."""
+    if registry.operator is None:
+        return []
+    mounted: list[Mapping[str, Any]] = [registries.secret(pulumi.Output.secret(registry.token_key))]
+    if registry.builder is not None:
+        key = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}"
+        mounted.append(builds.secret(args.instance, BUILDS_FOLDER, key))
+    return mounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +126,8 @@ class EmbeddedRegistry(pulumi.ComponentResource):
 
     endpoint: str
     """HOST:PORT on this host."""
+    token_key: pulumi.Output[str]
+    """What lets pods in."""
     images: Sequence[pulumi.Resource]
     """What Apps and machines need."""
     operator: built_images.OperatorImage | None
@@ -120,7 +142,7 @@ class EmbeddedRegistry(pulumi.ComponentResource):
         registry = resources.Registry(
             name, args.instance.to_inputs(), opts=pulumi.ResourceOptions(parent=self)
         )
-        self.endpoint = registries.endpoint(args.instance)
+        self.endpoint, self.token_key = registries.endpoint(args.instance), registry.token_key
         child = pulumi.ResourceOptions(parent=self, depends_on=[registry])
         self.images = [
             built_images.PauseImage(f"{name}-pause", registry=self.endpoint, opts=child),
@@ -178,15 +200,3 @@ class EmbeddedProcesses(pulumi.ComponentResource):
             )
         ]
         self.register_outputs({})
-
-
-def builds_secret(
-    registry: EmbeddedRegistry, args: EmbeddedArgs, opts: pulumi.ResourceOptions
-) -> list[pulumi.Resource]:
-    """Register what tells the operator's pods how to build, if they do."""
-    if registry.builder is None or not args.has_operator_pod:
-        return []
-    manifest = builds.secret(
-        args.instance, pods.BUILDS_FOLDER, pulumi.Output.secret(registry.builder.token_key)
-    )
-    return [objects.register("operator-builds", manifest, opts)]

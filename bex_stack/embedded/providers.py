@@ -45,6 +45,7 @@ class _Provider(dynamic.ResourceProvider):
             return dynamic.DiffResult(True, ["instance"], delete_before_replace=True)
         replaces = [key for key in self.fixed if olds.get(key) != news.get(key)]
         changed = any(olds.get(key) != value for key, value in _own(news).items())
+        changed |= any(olds.get(key) is None for key in self.made)
         drift = [] if replaces or changed else self.unsettled(news)
         return _Compared(bool(replaces or changed or drift), replaces, drift)
 
@@ -57,6 +58,8 @@ class _Provider(dynamic.ResourceProvider):
 
     fixed: Sequence[str] = ()
     """Inputs that cannot change while it exists."""
+    made: Sequence[str] = ()
+    """Outputs that a state from before there were any lacks."""
 
     def identifier(self, props: Inputs) -> str:
         """Name it on this host."""
@@ -157,6 +160,8 @@ class ClusterProvider(_Provider):
 class RegistryProvider(_Provider):
     """The OCI registry."""
 
+    made = ("token_key",)
+
     def identifier(self, props: Inputs) -> str:
         """One per instance."""
         return f"{_instance(props).name}-registry"
@@ -170,6 +175,7 @@ class RegistryProvider(_Provider):
         return {
             "endpoint": registry.endpoint(instance),
             "machine_endpoint": registry.machine_endpoint(instance),
+            "token_key": registry.token_key(instance).read_text(),
         }
 
     def unsettled(self, props: Inputs) -> list[str]:

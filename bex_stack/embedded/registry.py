@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from bex_operator.api import names
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import processes
 
 NAME = "registry"
 GUARDED_PORT = 5000
 """Where pods find it on the bridge, if they have a token."""
+SECRET, TOKEN_KEY = "bex-registry", "token-key"
 KNOWN_AS = "localhost:5050"
 """What the registry is called in image names, whatever its port on the host."""
 
@@ -32,6 +35,20 @@ def guarded_endpoint(instance: instances.Instance) -> str:
 def token_key(instance: instances.Instance) -> Path:
     """The key that tokens for the registry are signed with."""
     return instance.pki_dir / "registry-tokens.key"
+
+
+def secret(key: Any) -> dict[str, Any]:
+    """Render what lets the operator's pods in (v1 Secret); *key* may be an Output."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": SECRET,
+            "namespace": names.SYSTEM_NAMESPACE,
+            "labels": {names.PROTECTED_LABEL: "true"},
+        },
+        "stringData": {TOKEN_KEY: key},
+    }
 
 
 def health_url(instance: instances.Instance) -> str:

@@ -47,6 +47,8 @@ class Registry(dynamic.Resource, module="embedded", name="Registry"):
     """HOST:PORT on this host."""
     machine_endpoint: pulumi.Output[str]
     """HOST:PORT for machines."""
+    token_key: pulumi.Output[str]
+    """What tokens for pods are signed with; a secret."""
 
     def __init__(
         self,
@@ -54,8 +56,10 @@ class Registry(dynamic.Resource, module="embedded", name="Registry"):
         instance: pulumi.Input[dict[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {"instance": instance, "endpoint": None, "machine_endpoint": None}
-        super().__init__(providers.RegistryProvider(), name, props, opts)
+        made = {"endpoint": None, "machine_endpoint": None, "token_key": None}
+        hidden = pulumi.ResourceOptions(additional_secret_outputs=["token_key"])
+        merged = pulumi.ResourceOptions.merge(opts, hidden)
+        super().__init__(providers.RegistryProvider(), name, {"instance": instance, **made}, merged)
 
 
 class Machine(dynamic.Resource, module="embedded", name="Machine"):

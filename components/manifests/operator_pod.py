@@ -13,7 +13,6 @@ NAME = "bex-controller-manager"
 CONTAINER = "operator"
 PORT = 8081
 RUN_AS = 65532
-BUILDS_FOLDER = "/etc/bex/builds"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 TOLERATES_CONTROL_PLANE: Manifest = {
     "key": CONTROL_PLANE,
@@ -32,6 +31,14 @@ _LOST_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """A Secret, and the folder where the operator finds its files."""
+
+    secret: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """What differs between stacks."""
 
@@ -43,9 +50,8 @@ class Pod:
     """What runs the Apps' containers (BEX_RUNTIME)."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options of the operator, by their names on its command line."""
-    builds: str | None = None
-    """Secret that says how repositories are built: `builds.json`, and the files it names below
-    BUILDS_FOLDER; None where nothing is built."""
+    mounts: Sequence[Mount] = ()
+    """Where the files are that options name."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Manifest] = (TOLERATES_CONTROL_PLANE,)
 
@@ -62,7 +68,6 @@ def environment(pod: Pod) -> dict[str, str]:
         "health-address": "0.0.0.0",  # noqa: S104 - the kubelet asks the pod's address
         "health-port": str(PORT),
         "lease-namespace": api.SYSTEM_NAMESPACE,
-        **({"builds": f"{BUILDS_FOLDER}/builds.json"} if pod.builds else {}),
         **pod.options,
     }
     return {f"BEX_{name.upper().replace('-', '_')}": value for name, value in options.items()}
@@ -110,14 +115,14 @@ def _pod_spec(pod: Pod) -> Manifest:
         },
         "containers": [_container(pod)],
         "volumes": [
-            {"name": "builds", "secret": {"secretName": name, "defaultMode": 0o440}}
-            for name in _secrets(pod)
+            {"name": _volume(mount), "secret": {"secretName": mount.secret, "defaultMode": 0o440}}
+            for mount in pod.mounts
         ],
     }
 
 
-def _secrets(pod: Pod) -> list[str]:
-    return [] if pod.builds is None else [pod.builds]
+def _volume(mount: Mount) -> str:
+    return mount.folder.rpartition("/")[2]
 
 
 def _leaves_lost_machines() -> list[Manifest]:
@@ -162,7 +167,8 @@ def _container(pod: Pod) -> Manifest:
         "env": [{"name": name, "value": value} for name, value in given],
         "ports": [{"name": "health", "containerPort": PORT}],
         "volumeMounts": [
-            {"name": "builds", "mountPath": BUILDS_FOLDER, "readOnly": True} for _ in _secrets(pod)
+            {"name": _volume(mount), "mountPath": mount.folder, "readOnly": True}
+            for mount in pod.mounts
         ],
         "startupProbe": _probe("healthz", every_seconds=1, failures=60),
         "livenessProbe": _probe("healthz", every_seconds=10, failures=3),

@@ -44,14 +44,16 @@ def app_layer(recording: pulumi_recorder.Recording) -> Manifests:
         if each.is_custom
         and each.parent.split("::")[2].rsplit("$", 1)[-1] in APP_LAYER
         and each.inputs["metadata"]["name"] != operator.EDGE
+        and each.inputs["kind"] != "Secret"
     }
 
 
 def without_choices(manifest: Mapping[str, Any]) -> Manifests:
     """Leave out what differs by design.
 
-    Arguments of the operator's one Deployment: image, options, number, place. And rights of the
-    processes that run beside an embedded cluster, as users of it: elsewhere nobody is these users.
+    Arguments of the operator's one Deployment: image, options and the Secrets they name, number,
+    place. And rights of the processes that run beside an embedded cluster, as users of it:
+    elsewhere nobody is these users.
     """
     plain: Manifests = json.loads(json.dumps(manifest))
     if "subjects" in plain:
@@ -60,11 +62,13 @@ def without_choices(manifest: Mapping[str, Any]) -> Manifests:
         pod = plain["spec"]["template"]["spec"]
         plain["spec"].pop("replicas")
         pod.pop("nodeSelector", None)
+        pod.pop("volumes")
         for constraint in pod["topologySpreadConstraints"]:
             constraint.pop("minDomains")
         for container in pod["containers"]:
             container.pop("image")
             container.pop("env")
+            container.pop("volumeMounts")
     return plain
 
 

@@ -88,15 +88,14 @@ def test_control_plane_machines_are_allowed(selector: dict[str, str]) -> None:
     assert spec["nodeSelector"] == selector
 
 
-def test_builds_are_told_by_a_secret_that_only_the_operator_reads() -> None:
-    """Its file is named in the environment and mounted read-only; without it nothing is mounted."""
-    pod = operator_pod.Pod(IMAGE, builds="bex-builds")
+def test_secrets_are_mounted_where_options_name_them() -> None:
+    """Only for the operator to read; without any nothing is mounted."""
+    pod = operator_pod.Pod(IMAGE, mounts=[operator_pod.Mount("bex-registry", "/etc/bex/registry")])
     spec = deployment(pod)["spec"]["template"]["spec"]
     (mount,) = container(pod)["volumeMounts"]
 
-    assert operator_pod.environment(pod)["BEX_BUILDS"] == f"{mount['mountPath']}/builds.json"
-    assert mount["readOnly"] is True
+    assert mount == {"name": "registry", "mountPath": "/etc/bex/registry", "readOnly": True}
     assert spec["volumes"] == [
-        {"name": "builds", "secret": {"secretName": "bex-builds", "defaultMode": 0o440}}
+        {"name": "registry", "secret": {"secretName": "bex-registry", "defaultMode": 0o440}}
     ]
     assert container()["volumeMounts"] == []

@@ -49,6 +49,7 @@ def test_restart_replaces_the_pods(stack: stacks.Stack) -> None:
     assert said.startswith("hello: restarted as rev-")
     newest = json.loads(stack.bex("releases", "hello", "--json").stdout)[0]
     assert newest["who"] == getpass.getuser()
+    assert newest["digest"].startswith("sha256:"), "the operator's pods may ask the registry"
     wait_until(
         lambda: not before & {pod["metadata"]["uid"] for pod in requests.pods(stack)},
         "the old pods are gone",

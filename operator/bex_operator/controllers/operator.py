@@ -55,7 +55,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
     platform = build_settings.read(settings.builds)
     async with (
         client.Client(_access(settings), user_agent="bex-operator") as kube,
-        resolver.Resolver(settings.registries) as registries,
+        resolver.Resolver(settings.registries, settings.registry_key) as registries,
         build_settings.remote(platform) as remote,
     ):
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None

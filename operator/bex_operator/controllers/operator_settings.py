@@ -37,6 +37,8 @@ class Settings:
     """Names of Secrets that no App may name."""
     registries: Mapping[str, tuple[str, ...]]
     """Where images of a registry are looked up instead, in order."""
+    registry_key: Path | None
+    """What tokens for the platform's own registry are signed with."""
     builds: Path | None
     """What says how repositories are built; None where they are not."""
     leader_elect: bool
@@ -138,6 +140,7 @@ OPTIONS = (
         "where images are looked up: HOST=URL[,URL] separated by blanks",
         _registries,
     ),
+    Option("registry-key", "file with the key of tokens for the platform's registry", _file),
     Option("builds", "JSON file that says how repositories are built; not without it", _file),
     Option("identity", "name in the lease; one that a restart keeps leads again at once"),
     Option("lease-namespace", "where the lease is", default="bex-system"),
@@ -164,6 +167,7 @@ def read(args: argparse.Namespace) -> Settings:
         platform=claims.Platform(args.base_domain, args.reserved_hosts),
         own_secrets=frozenset(args.own_secrets),
         registries=args.registries,
+        registry_key=args.registry_key,
         builds=args.builds,
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,

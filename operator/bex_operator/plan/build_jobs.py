@@ -3,17 +3,12 @@
 Source: Kubernetes user namespaces (`hostUsers: false`); BuildKit's rootless notes.
 """
 
-import base64
-import hashlib
-import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from bex_operator.api import names
-from bex_operator.plan import artefacts, builds
+from bex_operator.plan import artefacts, builds, tokens
 
 Manifest = dict[str, Any]
 
@@ -143,8 +138,8 @@ def render_secret(order: Order, platform: Platform, *, now: int) -> Manifest:
     push = [(f"{folder}/{part}", "pull", "push") for part in ("image", "cache")]
     expires = now + 2 * LIMIT_SECONDS
     content = {
-        "pull": token(platform.registry.key, pull, expires),
-        "push": token(platform.registry.key, push, expires),
+        "pull": tokens.sign(platform.registry.key, pull, expires),
+        "push": tokens.sign(platform.registry.key, push, expires),
         "authority": platform.authority,
         "clone": order.clone_token,
     }
@@ -158,21 +153,6 @@ def render_secret(order: Order, platform: Platform, *, now: int) -> Manifest:
         },
         "stringData": {key: value for key, value in content.items() if value},
     }
-
-
-def token(key: bytes, granted: Sequence[tuple[str, ...]], expires: int) -> str:
-    """Sign what its holder may do at the registry: repository, then actions. Source: RFC 7519."""
-    access = [
-        {"type": "repository", "name": name, "actions": list(actions)} for name, *actions in granted
-    ]
-    header = _encoded(orjson.dumps({"alg": "HS256", "typ": "JWT"}))
-    payload = _encoded(orjson.dumps({"exp": expires, "access": access}))
-    signed = f"{header}.{payload}"
-    return f"{signed}.{_encoded(hmac.new(key, signed.encode(), hashlib.sha256).digest())}"
-
-
-def _encoded(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 def _labels(order: Order) -> dict[str, str]:

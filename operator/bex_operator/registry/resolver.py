@@ -3,7 +3,9 @@ and of aiohttp stop here."""
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -12,6 +14,7 @@ import aiohttp
 import orjson
 
 from bex_operator import outbound
+from bex_operator.plan import tokens
 from bex_operator.registry import errors, references
 
 TIMEOUT_SECONDS = 5.0
@@ -20,6 +23,7 @@ SILENT_SECONDS = 15.0
 """A registry that did not answer is not asked again for so long: workers must not queue for it."""
 ABSENT_SECONDS = 5.0
 """An image that was not there is not asked for again for so long."""
+TOKEN_SECONDS = 300
 _TOKEN_LIMIT = 65536
 _ACCEPT = ", ".join(
     (
@@ -36,11 +40,20 @@ _CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
 class Resolver:
     """Finds digests of tags. Use as `async with Resolver(endpoints)`.
 
-    *endpoints* maps a registry's name to the addresses to ask for it instead, in order.
+    *endpoints* maps a registry's name to the addresses to ask for it instead, in order. Those
+    among them that ask for tokens of the platform get one signed with what is in the file *key*.
     """
 
-    def __init__(self, endpoints: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, Sequence[str]],
+        key: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._endpoints = endpoints
+        self._key = key
+        self._clock = clock
         self._mapped = {urlsplit(url).hostname for urls in endpoints.values() for url in urls}
         self._session: aiohttp.ClientSession | None = None
         self._failed: dict[str, tuple[float, errors.RegistryError]] = {}
@@ -133,12 +146,18 @@ class Resolver:
             return answer.status, answer.headers
 
     async def _token(self, challenge: str, manifest: str) -> str:
-        """Get the token that anybody gets; a registry names its issuer, but not an inner one."""
+        """Get the token that anybody gets; a registry names its issuer, but not an inner one.
+
+        The platform's own registry gets one of ours.
+        """
         host = urlsplit(manifest).netloc
         given = dict(_CHALLENGE.findall(challenge))
+        is_mapped = urlsplit(manifest).hostname in self._mapped
+        if is_mapped and self._key is not None and given.get("service") == tokens.SERVICE:
+            return self._signed(manifest, self._key)
         realm = given.get("realm", "")
         parts = urlsplit(realm)
-        trusted = parts.hostname in self._mapped and urlsplit(manifest).hostname in self._mapped
+        trusted = parts.hostname in self._mapped and is_mapped
         public = parts.scheme == "https" and references.is_public(parts.hostname or "")
         if not challenge.lower().startswith("bearer ") or not (trusted or public):
             raise errors.Unavailable(f"{host} wants credentials")
@@ -156,6 +175,11 @@ class Resolver:
         if token is None:
             raise errors.Unavailable(f"{host} gives no token")
         return token
+
+    def _signed(self, manifest: str, key: Path) -> str:
+        repository = urlsplit(manifest).path.removeprefix("/v2/").rpartition("/manifests/")[0]
+        expires = int(self._clock()) + TOKEN_SECONDS
+        return tokens.sign(key.read_bytes(), [(repository, "pull")], expires)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
