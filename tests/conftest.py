@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import evidence
 
-pytest_plugins = ["tests.support.api_server"]
+pytest_plugins = ["tests.support.api_server", "tests.support.hetzner_api"]
 
 # The same examples in every run, and none fails because the machine is busy.
 hypothesis.settings.register_profile(
