@@ -120,27 +120,33 @@ class Hetzner:
             return 200, {"action": _by_id(self.project.actions, rest[0])}
         if kind not in SINGULAR:
             raise Refused("not_found", f"no such path: {path}")
-        body = await request.json() if request.can_read_body else {}
-        match (request.method, rest):
-            case ("GET", []):
-                return 200, self._page(request, kind)
-            case ("POST", []):
-                return 201, makers.create(self.project, kind, body)
-            case ("GET", ["actions", number]):
-                return 200, {"action": _by_id(self.project.actions, number)}
-            case ("GET", [number]):
-                return 200, {SINGULAR[kind]: _by_id(self.project.things[kind], number)}
-            case ("PUT", [number]):
-                thing = _by_id(self.project.things[kind], number)
+        if request.method == "GET":
+            return 200, self._read(request, kind, rest)
+        return self._write(request.method, kind, rest, await _body(request))
+
+    def _read(self, request: web.Request, kind: str, rest: list[str]) -> dict[str, Any]:
+        match rest:
+            case []:
+                return self._page(request, kind)
+            case ["actions", number]:
+                return {"action": _by_id(self.project.actions, number)}
+            case [number]:
+                return {SINGULAR[kind]: _by_id(self.project.things[kind], number)}
+        raise Refused("not_found", f"no such path: {request.path}")
+
+    def _write(self, method: str, kind: str, rest: list[str], body: Any) -> tuple[int, Any]:
+        if (method, rest) == ("POST", []):
+            return 201, makers.create(self.project, kind, body)
+        thing = _by_id(self.project.things[kind], rest[0] if rest else "")
+        match (method, rest[1:]):
+            case ("PUT", []):
                 return 200, deeds.change(self.project, kind, thing, body)
-            case ("DELETE", [number]):
-                thing = _by_id(self.project.things[kind], number)
+            case ("DELETE", []):
                 answer = deeds.delete(self.project, kind, thing)
                 return (200, answer) if answer else (204, None)
-            case ("POST", [number, "actions", command]):
-                thing = _by_id(self.project.things[kind], number)
+            case ("POST", ["actions", command]):
                 return 201, deeds.act(self.project, kind, thing, command, body)
-        raise Refused("not_found", f"no such path: {request.method} {path}")
+        raise Refused("not_found", f"no such path: {method} {kind} {rest}")
 
     def _page(self, request: web.Request, kind: str) -> dict[str, Any]:
         query = request.query
@@ -184,6 +190,10 @@ class Hetzner:
         if answer is None:
             return web.Response(status=status, headers=headers)
         return web.json_response(answer, status=status, headers=headers)
+
+
+async def _body(request: web.Request) -> Any:
+    return await request.json() if request.can_read_body else {}
 
 
 def _by_id(held: dict[int, dict[str, Any]], number: str) -> dict[str, Any]:

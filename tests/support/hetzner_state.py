@@ -164,19 +164,20 @@ class Project:
     def remove(self, kind: str, thing: Thing) -> None:
         """Take it out; other things forget it."""
         self.things[kind].pop(thing["id"], None)
-        for group in self.things["placement_groups"].values():
-            if kind == "servers" and thing["id"] in group["servers"]:
-                group["servers"].remove(thing["id"])
         for network in self.things["networks"].values():
-            if kind in ("servers", "load_balancers") and thing["id"] in network[kind]:
-                network[kind].remove(thing["id"])
-        if kind != "servers":
-            return
+            members = network.get(kind, [])
+            members[:] = [number for number in members if number != thing["id"]]
+        if kind == "servers":
+            self._forget_server(thing["id"])
+
+    def _forget_server(self, number: int) -> None:
+        for group in self.things["placement_groups"].values():
+            group["servers"] = [each for each in group["servers"] if each != number]
         for volume in self.things["volumes"].values():
-            if volume["server"] == thing["id"]:
+            if volume["server"] == number:
                 volume["server"] = None
         for address in list(self.things["primary_ips"].values()):
-            if address["assignee_id"] == thing["id"]:
+            if address["assignee_id"] == number:
                 address["assignee_id"] = None
                 if address["auto_delete"]:
                     self.things["primary_ips"].pop(address["id"])
