@@ -148,6 +148,26 @@ async def test_server_that_streams_nothing_is_listed(
     assert [change.initial for change in made.changes] == [True, False]
 
 
+async def test_stream_whose_beginning_never_ends_is_asked_for_again(
+    api_server: ApiServer, namespace: str, write: Any
+) -> None:
+    """A bookmark that says nothing of an end tells that the one which did was lost."""
+    await write("a", "1")
+    async with (
+        fault_proxy(api_server.kubeconfig) as (proxy, access),
+        client.Client(access) as behind,
+    ):
+        proxy.edit = lambda line: line.replace(b"initial-events-end", b"something-else")
+        cache = caches.Cache(behind, caches.Scope(kinds.CONFIG_MAP, namespace))
+        task = asyncio.create_task(cache.run())
+
+        await asyncio.wait_for(cache.synced.wait(), 120)
+
+        assert (namespace, "a") in cache
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_forgotten_version_lists_again(
     watched: Watched, write: Any, kube: client.Client, namespace: str
 ) -> None:

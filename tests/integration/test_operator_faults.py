@@ -1,8 +1,9 @@
 """Whatever breaks between the operator and the API server, the cluster comes to look the same.
 
-A few plans of faults are tried with the suite, always the same; `make faults` tries every single
-fault at every place and as many random plans as BEX_FAULT_PLANS says. A plan that fails is shrunk
-to the troubles that it takes, and printed so that it can be run again.
+A few plans of faults are tried with the suite, always the same. `make faults` chooses the tests
+marked `thorough` too: every single fault at every place (or every BEX_FAULT_STRIDE-th), and as
+many random plans as BEX_FAULT_PLANS says. A plan that fails is shrunk to the troubles that it
+takes, and printed so that it can be run again.
 """
 
 import itertools
@@ -22,7 +23,8 @@ from tests.support.trials import LIFE, ON_EVENT, ON_WRITE, Trouble, live
 
 __all__ = ["kube"]
 
-PLANS = int(os.environ.get("BEX_FAULT_PLANS", "0"))
+PLANS = int(os.environ.get("BEX_FAULT_PLANS", "300"))
+STRIDE = int(os.environ.get("BEX_FAULT_STRIDE", "1"))
 QUIET_SECONDS = float(os.environ.get("BEX_FAULT_QUIET_SECONDS", "0"))
 MOST_WRITES = 40
 MOST_EVENTS = 60
@@ -34,7 +36,7 @@ TROUBLES = strategies.one_of(
         Trouble, strategies.sampled_from(ON_EVENT), strategies.integers(1, MOST_EVENTS)
     ),
 )
-thorough = pytest.mark.skipif(not PLANS, reason="`make faults` runs these")
+thorough = pytest.mark.thorough
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +90,9 @@ async def test_every_write_is_refused_once(
     await run(api_server, kube, ends, *plan)
 
 
-@pytest.mark.parametrize("kind", [each for each in ON_EVENT if each != "silence" or PLANS])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(each, marks=[thorough] * (each == "silence")) for each in ON_EVENT]
+)
 async def test_watches_break_again_and_again(
     api_server: ApiServer, kube: client.Client, ends: list[Any], kind: str
 ) -> None:
@@ -105,7 +109,7 @@ async def test_two_leaders_are_harmless(
 
 @thorough
 @hypothesis.settings(
-    max_examples=max(PLANS, 1),
+    max_examples=PLANS,
     deadline=None,
     print_blob=True,
     suppress_health_check=list(hypothesis.HealthCheck),
@@ -133,7 +137,7 @@ def singles() -> Iterator[Trouble]:
 
 
 @thorough
-@pytest.mark.parametrize("trouble", singles() if PLANS else (), ids=str)
+@pytest.mark.parametrize("trouble", tuple(singles())[::STRIDE], ids=str)
 async def test_each_trouble_alone(
     api_server: ApiServer, kube: client.Client, ends: list[Any], trouble: Trouble
 ) -> None:

@@ -191,15 +191,16 @@ async def operator(access: Any, namespace: str) -> AsyncIterator[app.Controller]
                 recorder.Recorder(kube, "test"),
                 images.resolve,
             )
-            tasks = [asyncio.create_task(cache.run()) for cache in seen.all]
-            tasks += [asyncio.create_task(_work(seen, controller)) for _ in range(WORKERS)]
-            try:
-                yield controller
-            finally:
-                controller.queue.close()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            # A cache or worker that dies of a bug ends the trial, as it ends the real process.
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(cache.run()) for cache in seen.all]
+                tasks += [group.create_task(_work(seen, controller)) for _ in range(WORKERS)]
+                try:
+                    yield controller
+                finally:
+                    controller.queue.close()
+                    for task in tasks:
+                        task.cancel()
 
 
 async def _work(seen: views.Views, controller: app.Controller) -> None:
@@ -232,7 +233,8 @@ async def live(
             for number, step in enumerate(LIFE):
                 await step(kube, namespace)
                 wanted = ends[number] if ends is not None else None
-                found.append(await _settled(kube, namespace, saboteur, wanted, step.__name__))
+                what = f"after {step.__name__} the cluster looks as without faults"
+                found.append(await _settled(kube, namespace, saboteur, wanted, what, running))
             await _stays_quiet(saboteur, quiet_seconds)
             if running.done():
                 running.result()
@@ -253,12 +255,19 @@ async def _keep_running(access: Any, namespace: str, saboteur: Saboteur, leaders
 
 
 async def _settled(
-    kube: client.Client, namespace: str, saboteur: Saboteur, wanted: Any, what: str
+    kube: client.Client,
+    namespace: str,
+    saboteur: Saboteur,
+    wanted: Any,
+    what: str,
+    running: asyncio.Task[None],
 ) -> Any:
     found: Any = None
 
     async def as_wanted() -> bool:
         nonlocal found
+        if running.done():
+            running.result()
         before, found = found, await world(kube, namespace)
         if wanted is not None:
             return bool(found == wanted)
@@ -267,7 +276,7 @@ async def _settled(
         return writes > 0 and found == before and saboteur.writes == writes
 
     try:
-        await until(as_wanted, f"after {what} the cluster looks as without faults")
+        await until(as_wanted, what)
     except AssertionError as exc:
         raise AssertionError(f"{exc}: {difference(found, wanted)}") from None
     return found

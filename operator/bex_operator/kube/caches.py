@@ -176,8 +176,11 @@ class Cache:
         try:
             async with contextlib.aclosing(events):
                 async for event in events:
-                    if event.type == "BOOKMARK" and _ends_beginning(event.object):
-                        complete = self._is_complete(known, stores.version_of(event.object))
+                    if event.type == "BOOKMARK":
+                        # Another than the one that ends the beginning: that one was lost.
+                        complete = _ends_beginning(event.object) and self._is_complete(
+                            known, stores.version_of(event.object)
+                        )
                         if complete:
                             await self._follow_events(events)
                         return complete
