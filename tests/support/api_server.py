@@ -1,7 +1,8 @@
 """A real etcd and kube-apiserver on loopback for tests, started in a few seconds.
 
 `api_server` is both processes; `controllers` adds the controller-manager's garbage collector and
-namespace controller, without which foreground deletes and namespaces never finish.
+namespace controller, without which foreground deletes and namespaces never finish. A server that
+watches a user grants it what RBAC says, and writes down what it asks.
 """
 
 import base64
@@ -28,6 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.support import evidence, places
 
 START_TIMEOUT_SECONDS = 120.0
+_ANYTHING_GOES = "--authorization-mode=AlwaysAllow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,16 @@ class ApiServer:
     url: str
     kubeconfig: Path
     directory: Path
+
+    @property
+    def watched_kubeconfig(self) -> Path:
+        """How the watched user reaches it, who is nobody without a role."""
+        return self.directory / "watched.kubeconfig"
+
+    @property
+    def audit_log(self) -> Path:
+        """What the watched user asked, an audit Event a line."""
+        return self.directory / "audit.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,36 +177,56 @@ def _api_server_command(binary: Path, directory: Path, port: int, etcd_port: int
         f"--service-account-signing-key-file={directory}/accounts.key",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.96.0.0/16",
-        "--authorization-mode=AlwaysAllow",
         "--disable-admission-plugins=ServiceAccount",
         "--allow-privileged",
     ]
 
 
-def _write_certificates(directory: Path, url: str) -> None:
+def _watching_arguments(server: ApiServer, user: str) -> list[str]:
+    policy = server.directory / "audit-policy.json"
+    rules = [{"level": "Metadata", "users": [user], "omitStages": ["RequestReceived"]}]
+    made = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [*rules, {"level": "None"}]}
+    policy.write_text(json.dumps(made))
+    return [
+        "--authorization-mode=RBAC",
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+        f"--audit-policy-file={policy}",
+        f"--audit-log-path={server.audit_log}",
+        "--audit-log-mode=blocking",
+    ]
+
+
+def _write_certificates(server: ApiServer, watched: str | None) -> None:
+    directory, url = server.directory, server.url
     authority = _issue(_name("test authority"), None, None)
-    server = _issue(_name("kube-apiserver"), authority, ExtendedKeyUsageOID.SERVER_AUTH)
+    serving = _issue(_name("kube-apiserver"), authority, ExtendedKeyUsageOID.SERVER_AUTH)
     admin = _issue(_name("admin", "system:masters"), authority, ExtendedKeyUsageOID.CLIENT_AUTH)
     accounts = _issue(_name("accounts"), authority, None)
     (directory / "ca.crt").write_bytes(authority.certificate_pem())
-    (directory / "server.crt").write_bytes(server.certificate_pem())
-    (directory / "server.key").write_bytes(server.key_pem())
+    (directory / "server.crt").write_bytes(serving.certificate_pem())
+    (directory / "server.key").write_bytes(serving.key_pem())
     (directory / "admin.pem").write_bytes(admin.certificate_pem() + admin.key_pem())
     (directory / "accounts.key").write_bytes(accounts.key_pem())
-    (directory / "kubeconfig").write_text(_kubeconfig(url, authority, admin))
+    server.kubeconfig.write_text(_kubeconfig(url, authority, admin))
+    if watched is not None:
+        user = _issue(_name(watched), authority, ExtendedKeyUsageOID.CLIENT_AUTH)
+        server.watched_kubeconfig.write_text(_kubeconfig(url, authority, user))
 
 
 @contextlib.contextmanager
-def run_api_server() -> Iterator[ApiServer]:
-    """Start both processes in a folder of their own and remove everything afterwards."""
+def run_api_server(watched: str | None = None) -> Iterator[ApiServer]:
+    """Start both processes in a folder of their own and remove everything afterwards.
+
+    Whoever has a certificate may do everything, but with a user *watched* only administrators.
+    """
     from bex_stack.embedded import toolchain  # only for tests that need the binaries
 
     binaries = toolchain.ensure(["etcd", "kube-apiserver"])
     directory = evidence.keep(Path(tempfile.mkdtemp(prefix="bex-api-server-")))
     try:
         client_port, peer_port, port = places.free_ports(3)
-        url = f"https://127.0.0.1:{port}"
-        _write_certificates(directory, url)
+        made = ApiServer(f"https://127.0.0.1:{port}", directory / "kubeconfig", directory)
+        _write_certificates(made, watched)
         etcd = [
             str(binaries.path("etcd")),
             f"--data-dir={directory}/etcd",
@@ -206,10 +238,11 @@ def run_api_server() -> Iterator[ApiServer]:
             "--unsafe-no-fsync",
         ]
         server = _api_server_command(binaries.path("kube-apiserver"), directory, port, client_port)
+        server += _watching_arguments(made, watched) if watched is not None else [_ANYTHING_GOES]
         log = directory / "kube-apiserver.log"
         with _process(etcd, directory / "etcd.log"), _process(server, log) as process:
-            _wait_ready(url, directory, process, log)
-            yield ApiServer(url, directory / "kubeconfig", directory)
+            _wait_ready(made.url, directory, process, log)
+            yield made
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
