@@ -6,7 +6,7 @@ STACK ?= embedded
 WORKERS ?= 2
 CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
-.PHONY: up destroy test check check-caph check-cli check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
+.PHONY: up destroy test check check-builds check-caph check-cli check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -37,6 +37,10 @@ test: venv ## The whole suite, on clusters of its own.
 check-caph: venv ## The hetzner overlay against CAPH's own definitions: make check-caph CRDS=DIR
 	@test -n "$(CRDS)" || { echo "name the folder with CAPH's definitions: make check-caph CRDS=DIR"; exit 2; }
 	CRDS=$(abspath $(CRDS)) $(BIN)/pytest --durations=0 tests/caph/check_caph.py
+
+check-builds: venv ## Go, Python and Node projects from git, with a Dockerfile and without, on base images made here.
+	@$(BIN)/bex setup --yes
+	$(BIN)/pytest --durations=0 -s tests/languages/check_builds.py
 
 check-cli: venv ## A Pulumi CLI and the engine take turns on one stack: make check-cli PULUMI=PATH
 	@test -x "$(PULUMI)" || { echo "name the CLI, its Python language host beside it: make check-cli PULUMI=PATH"; exit 2; }

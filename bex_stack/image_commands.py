@@ -6,6 +6,8 @@ import typer
 
 from bex_stack import options, printing
 
+_NAMES = "debian, golang, node, python"
+
 
 def register(app: typer.Typer) -> None:
     """Add the group to *app*."""
@@ -21,14 +23,24 @@ def _group() -> None:
 
 def seed(
     choice: options.Choice,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="golang")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="debian golang node python")
+    ],
+    anew: Annotated[bool, typer.Option("--anew", help="Take today's packages.")] = False,
 ) -> None:
-    """Make base images from the pinned toolchains and push them under the names of Dockerfiles."""
+    """Make base images from this host's packages and push them under the names of Dockerfiles."""
     from bex_stack.embedded import base_images, registry, toolchain
 
     target = choice.read_settings()
     tools = toolchain.ensure(["crane"])
     endpoint = registry.endpoint(target.instance)
-    for name in names:
-        digest = base_images.seed(name, endpoint, toolchain=tools)
-        printing.out().print(f"docker.io/library/{name}:latest {digest}", soft_wrap=True)
+    for place, name in enumerate(names):
+        made = base_images.seed(
+            name,
+            endpoint,
+            toolchain=tools,
+            anew=anew and place == 0,
+            tell=printing.out().print,
+        )
+        shown = " ".join(made.tags)
+        printing.out().print(f"docker.io/library/{name} {made.digest}: {shown}", soft_wrap=True)

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -22,6 +22,7 @@ from bex_stack.embedded import golang
 APT_SECONDS = 300
 LOCK_SECONDS = 120
 PYTHON = "/usr/bin/python3"
+NOTHING_INSTALLED = Path("/dev/null")
 
 PACKAGES = ("python3-minimal", "libpython3-stdlib", "ca-certificates", "libgcc-s1")
 UNUSED = (
@@ -38,7 +39,7 @@ _LEFT_OUT = (
     *("usr/share/applications", "usr/share/pixmaps", "usr/share/python3", "usr/sbin", "etc/init.d"),
 )
 _LEFT_OUT_ANYWHERE = frozenset({"gconv", "idlelib", "lib2to3", "pydoc_data", "turtledemo"})
-_MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
+MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 """Folders that are links into /usr on today's systems, whatever a package says."""
 _AUTHORITIES = "usr/share/ca-certificates"
 _FILES = {
@@ -60,9 +61,10 @@ def make_python(root: Path, *, tell: Callable[[str], None]) -> None:
     Raises: ToolchainError.
     """
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=".packages-") as folder:
-        for package in _download(Path(folder), tell):
-            _unpack(package, root)
-    for name in _MERGED:
+        for package in download(PACKAGES, Path(folder), tell=tell):
+            if not package.name.startswith(UNUSED):
+                _unpack(package, root)
+    for name in MERGED:
         if (root / "usr" / name).is_dir():
             (root / name).symlink_to(f"usr/{name}")
     for name in ("dev", "etc", "proc", "run", "sys", "tmp", "var"):
@@ -95,26 +97,36 @@ def python_version(root: Path) -> str:
     return target.name.removeprefix("python")
 
 
-def _download(folder: Path, tell: Callable[[str], None]) -> list[Path]:
+def download(
+    packages: Sequence[str],
+    folder: Path,
+    *,
+    tell: Callable[[str], None],
+    installed: Path = NOTHING_INSTALLED,
+) -> list[Path]:
+    """Download *packages* and what they need beyond *installed* (dpkg's status file) to *folder*.
+
+    Raises: ToolchainError.
+    """
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise golang.ToolchainError(
-                f"the operator's image is made of Debian's packages, and {program} is not here; "
-                "run the operator from source instead: bex:operator: source"
+                f"images are made of Debian's packages here, and {program} is not on this host; "
+                "run the operator from source (bex:operator: source), and name images of a "
+                "registry in reach in Dockerfiles"
             )
     try:
-        return _fetch(folder)
+        return _fetch(packages, folder, installed)
     except golang.ToolchainError:
         # A fresh machine has no lists of packages, an old one has lists of what is gone.
         tell("asking apt for current lists of packages")
         run(["apt-get", "-o", f"DPkg::Lock::Timeout={LOCK_SECONDS}", "update", "-qq"])
-        return _fetch(folder)
+        return _fetch(packages, folder, installed)
 
 
-def _fetch(folder: Path) -> list[Path]:
-    """Download what an empty system would need, but for what is unused."""
+def _fetch(packages: Sequence[str], folder: Path, installed: Path) -> list[Path]:
     options = {
-        "Dir::State::status": "/dev/null",
+        "Dir::State::status": str(installed),
         "Dir::Cache::archives": str(folder),
         "Debug::NoLocking": "1",
         # Its own user could not write into a folder of ours; digests are checked all the same.
@@ -123,8 +135,8 @@ def _fetch(folder: Path) -> list[Path]:
     (folder / "partial").mkdir(exist_ok=True)
     given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
     how = ("-qq", "-y", "--no-install-recommends", "--download-only", "install")
-    run(["apt-get", *given, *how, *PACKAGES])
-    return sorted(each for each in folder.glob("*.deb") if not each.name.startswith(UNUSED))
+    run(["apt-get", *given, *how, *packages])
+    return sorted(folder.glob("*.deb"))
 
 
 def _unpack(package: Path, root: Path) -> None:
@@ -159,7 +171,7 @@ def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> Non
 
 
 def _merged(name: PurePosixPath) -> PurePosixPath:
-    return PurePosixPath("usr") / name if name.parts and name.parts[0] in _MERGED else name
+    return PurePosixPath("usr") / name if name.parts and name.parts[0] in MERGED else name
 
 
 def _join_authorities(root: Path) -> None:

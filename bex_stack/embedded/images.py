@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bex_stack.embedded import binaries, building, golang, oci_layout, toolchain
@@ -37,6 +37,9 @@ _ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
+
+# Settings for a proxy are not meant for a registry on this host.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def source_digest(source: Path) -> str:
@@ -154,6 +157,26 @@ def push(
     return pushed
 
 
+def tag(layout: Path, registry: str, repository: str, tags: Iterable[str]) -> None:
+    """Let *tags* of a repository name the image in *layout*, which was pushed there before.
+
+    Raises: ToolchainError.
+    """
+    manifest = oci_layout.manifest(layout)
+    for each in tags:
+        request = urllib.request.Request(
+            f"http://{registry}/v2/{repository}/manifests/{each}",
+            method="PUT",
+            data=manifest,
+            headers={"Content-Type": oci_layout.MANIFEST},
+        )
+        try:
+            with _DIRECT.open(request, timeout=ASK_TIMEOUT_SECONDS):
+                pass
+        except (OSError, http.client.HTTPException) as exc:
+            raise golang.ToolchainError(f"{repository} could not be tagged {each}: {exc}") from exc
+
+
 def digest_in_registry(registry: str, repository: str, tag: str) -> str | None:
     """Return the digest of an image; "" if the registry lacks it, None if it does not answer."""
     request = urllib.request.Request(
@@ -161,10 +184,8 @@ def digest_in_registry(registry: str, repository: str, tag: str) -> str | None:
         method="HEAD",
         headers={"Accept": _ACCEPT},
     )
-    # Settings for a proxy are not meant for a registry on this host.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=ASK_TIMEOUT_SECONDS) as answer:
+        with _DIRECT.open(request, timeout=ASK_TIMEOUT_SECONDS) as answer:
             return str(answer.headers.get("Docker-Content-Digest", ""))
     except urllib.error.HTTPError as exc:
         with exc:

@@ -5,6 +5,7 @@ Pure but for the folder it writes. Source: OCI image-spec v1.1 (image layout, co
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import io
 import json
@@ -21,12 +22,13 @@ from typing import Any
 EPOCH = "1970-01-01T00:00:00Z"
 """Every time in an image: the moment of a build says nothing about what is in it."""
 
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _STORED_BLOCK_BYTES = 0xFFFF
 """Longest stored block of DEFLATE (RFC 1951, 3.2.4)."""
 
+LAYER_FILE, FACTS_FILE = "layer.tar.gz", "layer.json"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -52,11 +54,15 @@ class Image:
 
     files: Mapping[str, bytes]
     """Absolute path in the image -> content; all belong to root and may be executed."""
-    entrypoint: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    """What runs if nothing else is asked for; arguments of the entrypoint, if there is one."""
     below: tuple[Layer, ...] = ()
     """Lowest first."""
     user: str = "65532:65532"
     """uid:gid; 65532 is what others call nonroot."""
+    folder: str = "/"
+    """Where the program starts."""
     ports: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -78,11 +84,11 @@ def write(image: Image, folder: Path) -> str:
     config = _blob(blobs, _CONFIG, _json(_config(image, diff_ids)))
     manifest = {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST,
+        "mediaType": MANIFEST,
         "config": config,
         "layers": packed,
     }
-    described = _blob(blobs, _MANIFEST, _json(manifest))
+    described = _blob(blobs, MANIFEST, _json(manifest))
     (folder / "oci-layout").write_bytes(_json({"imageLayoutVersion": "1.0.0"}))
     (folder / "index.json").write_bytes(_json({"schemaVersion": 2, "manifests": [described]}))
     return str(described["digest"])
@@ -94,24 +100,73 @@ def digest(folder: Path) -> str:
     return str(described["digest"])
 
 
-def pack_tree(root: Path, file: Path) -> Layer:
+def manifest(folder: Path) -> bytes:
+    """Return the manifest of the one image in the layout *folder*."""
+    return (folder / "blobs" / "sha256" / digest(folder).removeprefix("sha256:")).read_bytes()
+
+
+def pack_tree(
+    root: Path, file: Path, *, beyond: Path | None = None, has_owners: bool = False
+) -> Layer:
     """Pack folders, files and links below *root* as a layer into *file*.
 
-    Everything belongs to root and is as old as time; modes stay.
+    Everything is as old as time and belongs to root, unless it *has_owners*; modes stay. What is
+    the same in the tree *beyond* is left out.
     """
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path in sorted(root.rglob("*")):
+        for path in _beyond(root, beyond):
             entry = archive.gettarinfo(path, str(path.relative_to(root)))
             if entry.islnk():  # a second name of a file that also lies elsewhere
                 entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", path.stat().st_size
-            entry.uid = entry.gid = entry.mtime = 0
+            entry.mtime = 0
             entry.uname = entry.gname = ""
+            if not has_owners:
+                entry.uid = entry.gid = 0
             archive.addfile(entry, io.BytesIO(path.read_bytes()) if entry.isreg() else None)
     content = made.getvalue()
     packed = gzip_stored(content)
     file.write_bytes(packed)
     return Layer(file, _digest(packed), len(packed), _digest(content))
+
+
+def keep_layer(
+    root: Path, folder: Path, *, beyond: Path | None = None, has_owners: bool = False
+) -> None:
+    """Pack *root* as `pack_tree` does into *folder*, where `kept_layer` finds it."""
+    layer = pack_tree(root, folder / LAYER_FILE, beyond=beyond, has_owners=has_owners)
+    facts = {"digest": layer.digest, "size": layer.size, "diff_id": layer.diff_id}
+    (folder / FACTS_FILE).write_text(json.dumps(facts))
+
+
+def kept_layer(folder: Path) -> Layer:
+    """Read what `keep_layer` wrote."""
+    return Layer(folder / LAYER_FILE, **json.loads((folder / FACTS_FILE).read_text()))
+
+
+def _beyond(root: Path, other: Path | None) -> list[Path]:
+    """List what lies below *root* and not just so below *other*, with the folders around it."""
+    found = sorted(root.rglob("*"))
+    if other is None:
+        return found
+    changed = {path for path in found if not _is_same(path, other / path.relative_to(root))}
+    around = {folder for path in changed for folder in path.parents if root in folder.parents}
+    return sorted(changed | around)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if not os.path.lexists(other):
+        return False
+    facts, others = one.lstat(), other.lstat()
+    if (facts.st_mode, facts.st_uid, facts.st_gid) != (
+        others.st_mode,
+        others.st_uid,
+        others.st_gid,
+    ):
+        return False
+    if one.is_symlink():
+        return one.readlink() == other.readlink()
+    return not one.is_file() or filecmp.cmp(one, other, shallow=False)
 
 
 def gzip_stored(content: bytes) -> bytes:
@@ -142,10 +197,11 @@ def _config(image: Image, diff_ids: Sequence[str]) -> dict[str, Any]:
     settings = {
         "User": image.user,
         "Entrypoint": list(image.entrypoint),
+        "Cmd": list(image.command),
         "Env": [f"{key}={value}" for key, value in sorted(image.environment.items())],
         "ExposedPorts": {f"{port}/tcp": {} for port in image.ports},
         "Labels": dict(image.labels),
-        "WorkingDir": "/",
+        "WorkingDir": image.folder,
     }
     return {
         "created": EPOCH,

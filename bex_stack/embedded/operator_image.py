@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -37,7 +36,6 @@ _FORMAT = "1"
 """Raised when the same content has to become another image."""
 _WAIT_SECONDS = 600.0
 _KEPT = 10
-_LAYER, _FACTS = "layer.tar.gz", "layer.json"
 _NOT_RUN = frozenset({".c", ".h", ".pxd", ".pyi", ".pyx"})
 """What wheels bring along for building against them."""
 _LIBC = ("2_17", "2_28", "2_34")
@@ -131,7 +129,7 @@ def _make_python(folder: Path, tell: Tell) -> None:
     root = folder / "root"
     root.mkdir()
     debian.make_python(root, tell=tell)
-    _pack(root, folder)
+    oci_layout.keep_layer(root, folder)
 
 
 def _make_wheels(python: Path, folder: Path, tell: Tell) -> None:
@@ -158,7 +156,7 @@ def _make_layout(python: Path, wheels: Path, source: Path, folder: Path, _tell: 
     image = oci_layout.Image(
         files={},
         entrypoint=ENTRYPOINT,
-        below=(_layer(python), _layer(wheels), _layer(folder)),
+        below=tuple(oci_layout.kept_layer(each) for each in (python, wheels, folder)),
         environment=ENVIRONMENT,
         labels={
             "org.opencontainers.image.title": "bex-operator",
@@ -166,7 +164,7 @@ def _make_layout(python: Path, wheels: Path, source: Path, folder: Path, _tell: 
         },
     )
     oci_layout.write(image, folder)
-    for name in (_LAYER, _FACTS):
+    for name in (oci_layout.LAYER_FILE, oci_layout.FACTS_FILE):
         (folder / name).unlink()
 
 
@@ -198,15 +196,4 @@ def _pack_part(root: Path, part: str, folder: Path) -> None:
         target.parent.mkdir(parents=True)
         (root / part).replace(target)
         Path(made).chmod(0o755)
-        _pack(Path(made), folder)
-
-
-def _pack(root: Path, folder: Path) -> None:
-    layer = oci_layout.pack_tree(root, folder / _LAYER)
-    facts = {"digest": layer.digest, "size": layer.size, "diff_id": layer.diff_id}
-    (folder / _FACTS).write_text(json.dumps(facts))
-
-
-def _layer(folder: Path) -> oci_layout.Layer:
-    """Read what `_pack` wrote."""
-    return oci_layout.Layer(folder / _LAYER, **json.loads((folder / _FACTS).read_text()))
+        oci_layout.keep_layer(Path(made), folder)

@@ -50,6 +50,16 @@ func main() {
 }
 """
 """A server without net/http, which alone takes a minute to compile."""
+PYTHON_PROGRAM = """import http.server, os, six
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"six " + six.__version__.encode())
+
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+"""
 BASE = "FROM localhost:5050/bex/hello-go:1\n"
 
 
@@ -108,6 +118,12 @@ class Plant:
         """The image of the App's Deployment."""
         found = self.embedded.ask(lambda kube: kube.get(kinds.DEPLOYMENT, name, api.NAMESPACE))
         return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def answer(self, name: str) -> str:
+        """What a pod of the App answers."""
+        label = f"{names.APP_LABEL}={name}"
+        found = self.embedded.ask(lambda kube: kube.list(kinds.POD, api.NAMESPACE, labels=label))
+        return support.fetch(f"http://{found.items[0]['status']['podIP']}:8080/")
 
 
 @pytest.fixture(scope="module")
@@ -223,12 +239,19 @@ def test_go_project_without_a_dockerfile_is_built_and_answers(plant: Plant) -> N
     plant.server.commit("hello", {"go.mod": module, "main.go": GO_PROGRAM})
     plant.deploy("hello")
     plant.wait_for("hello", "Deployed")
-    pods = plant.embedded.ask(
-        lambda kube: kube.list(kinds.POD, api.NAMESPACE, labels=f"{names.APP_LABEL}=hello")
-    )
-    address = pods.items[0]["status"]["podIP"]
 
-    assert support.fetch(f"http://{address}:8080/") == "built from a repository"
+    assert plant.answer("hello") == "built from a repository"
+
+
+def test_python_project_without_a_dockerfile_is_built_and_answers(plant: Plant) -> None:
+    """Its packages are installed by pip from where pip finds them, as in every other build."""
+    endpoint = registry.endpoint(plant.embedded.instance)
+    base_images.seed("python", endpoint, toolchain=toolchain.ensure(["crane"]))
+    plant.server.commit("snake", {"main.py": PYTHON_PROGRAM, "requirements.txt": "six==1.17.0\n"})
+    plant.deploy("snake")
+    plant.wait_for("snake", "Deployed")
+
+    assert plant.answer("snake") == "six 1.17.0"
 
 
 def test_person_asks_for_a_failed_commit_and_for_another_ref(plant: Plant) -> None:

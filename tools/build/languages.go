@@ -41,6 +41,9 @@ ENTRYPOINT ["/app"]
 `, nil
 }
 
+// npm keeps its downloads in a folder that ends with the build: it is nobody's cache but this one's.
+const npm = "RUN --mount=type=cache,target=/root/.npm "
+
 func nodeDockerfile(root *os.Root, folder string) (string, error) {
 	content, err := readBelow(root, path.Join(folder, "package.json"))
 	if err != nil {
@@ -53,11 +56,11 @@ func nodeDockerfile(root *os.Root, folder string) (string, error) {
 	if err := json.Unmarshal(content, &project); err != nil {
 		return "", faultf("package.json: %s", err)
 	}
-	install, start := `["npm", "install", "--omit=dev"]`, `["npm", "start"]`
-	files := "package.json ./"
+	files, install := "package.json ./", "install"
 	if has(root, folder, "package-lock.json") {
-		install, files = `["npm", "ci", "--omit=dev"]`, "package.json package-lock.json ./"
+		files, install = "package.json package-lock.json ./", "ci"
 	}
+	start := execForm("npm", "start")
 	if project.Scripts["start"] == "" {
 		main := project.Main
 		if main == "" {
@@ -68,20 +71,28 @@ func nodeDockerfile(root *os.Root, folder string) (string, error) {
 		}
 		start = execForm("node", main)
 	}
-	build := ""
+	steps := npm + execForm("npm", install, "--omit=dev") + "\nCOPY . .\n"
 	if project.Scripts["build"] != "" {
-		build = "RUN [\"npm\", \"run\", \"build\"]\n"
+		// What only the build needs is installed for it, and does not reach the image that runs.
+		steps = npm + execForm("npm", install) + "\nCOPY . .\n" +
+			"RUN " + execForm("npm", "run", "build") + "\n" +
+			"RUN " + execForm("npm", "prune", "--omit=dev") + "\n"
 	}
-	return `FROM node
+	return `FROM node AS build
 WORKDIR /app
-ENV NODE_ENV=production
 COPY ` + files + `
-RUN ` + install + `
-COPY . .
-` + build + `USER 65532:65532
+` + steps + `
+FROM node
+WORKDIR /app
+ENV NODE_ENV=production HOME=/tmp
+COPY --from=build /app /app
+USER 65532:65532
 CMD ` + start + `
 `, nil
 }
+
+// uvVersion reads lock files of all versions before it.
+const uvVersion = "0.13.9"
 
 var procfileWeb = regexp.MustCompile(`(?m)^web:[ \t]*([^\r\n]+)`)
 
@@ -93,22 +104,29 @@ func pythonDockerfile(root *os.Root, folder string) (string, error) {
 	var install string
 	switch {
 	case has(root, folder, "uv.lock"):
-		install = `COPY pyproject.toml uv.lock ./
-RUN ["uv", "sync", "--frozen", "--no-dev", "--no-install-project"]
+		install = `ENV UV_PYTHON_DOWNLOADS=never
+RUN ["python3", "-m", "venv", "/uv"]
+RUN ["/uv/bin/pip", "install", "--no-cache-dir", "uv==` + uvVersion + `"]
+COPY pyproject.toml uv.lock ./
+RUN ["/uv/bin/uv", "sync", "--frozen", "--no-dev", "--no-install-project", "--no-cache"]
 `
 	case has(root, folder, "requirements.txt"):
-		install = `COPY requirements.txt ./
-RUN ["python3", "-m", "venv", "/app/.venv"]
+		install = `RUN ["python3", "-m", "venv", "/app/.venv"]
+COPY requirements.txt ./
 RUN ["/app/.venv/bin/pip", "install", "--no-cache-dir", "-r", "requirements.txt"]
 `
 	default:
 		return "", faultf("pyproject.toml: needs a uv.lock or a requirements.txt beside it, so that " +
 			"the same commit installs the same packages")
 	}
-	return `FROM python
+	return `FROM python AS build
+WORKDIR /app
+` + install + `COPY . .
+
+FROM python
 WORKDIR /app
 ENV PYTHONUNBUFFERED=1 PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin
-` + install + `COPY . .
+COPY --from=build /app /app
 USER 65532:65532
 CMD ` + start + `
 `, nil
