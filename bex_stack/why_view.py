@@ -20,6 +20,8 @@ from bex_stack import app_access, targets
 Object = Mapping[str, Any]
 
 BAD_IF_TRUE = frozenset({"Degraded", "DeletionStalled"})
+NEITHER = frozenset({"Progressing"})
+"""Conditions that may hold or not while all is well."""
 """Conditions that report trouble when they hold; every other one when it does not."""
 LAST_EVENTS = 3
 LAST_LINES = 5
@@ -133,12 +135,14 @@ def render(links: Sequence[Link]) -> consoles.Group:
 def _conditions(conditions: Sequence[Object]) -> Iterator[Link]:
     """What is wrong comes first, and of the rest only what has something to say."""
     judged = [(_is_good(each), each) for each in conditions]
-    for good, each in sorted(judged, key=lambda pair: pair[0]):
+    for good, each in sorted(judged, key=lambda pair: (False, None, True).index(pair[0])):
         said = f"{each['type']}: {each['reason']}"
         yield Link(1, good, f"{said}: {each['message']}" if each["message"] else said)
 
 
-def _is_good(condition: Object) -> bool:
+def _is_good(condition: Object) -> bool | None:
+    if condition["type"] in NEITHER:
+        return None
     holds: bool = condition["status"] == "True"
     return holds != (condition["type"] in BAD_IF_TRUE)
 

@@ -68,6 +68,16 @@ def test_what_is_wrong_comes_before_what_is_right() -> None:
     ]
 
 
+def test_an_app_at_rest_has_nothing_bad_to_say() -> None:
+    """That nothing is on its way is no trouble."""
+    settled = {"type": "Progressing", "status": "False", "reason": "Settled", "message": ""}
+    serves = {"type": "Ready", "status": "True", "reason": "Deployed", "message": ""}
+    at_rest = {**APP, "status": {"phase": "Running", "conditions": [serves, settled]}}
+
+    lines = said(why_view.Seen(at_rest, DEPLOYMENT))
+    assert lines[1:3] == [(1, None, "Progressing: Settled"), (1, True, "Ready: Deployed")]
+
+
 def test_pods_tell_how_they_ended_and_what_they_said_last() -> None:
     """A ready pod is one line; one that crashed shows exit code, restarts and its last lines."""
     seen = why_view.Seen(
