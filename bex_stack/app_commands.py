@@ -16,7 +16,18 @@ Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what co
 
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    for command in (releases, deploys, deploy, rollback, restart, suspend, resume, why, logs):
+    for command in (
+        releases,
+        deploys,
+        deploy,
+        cancel,
+        rollback,
+        restart,
+        suspend,
+        resume,
+        why,
+        logs,
+    ):
         app.command()(options.of_stack(command))
     app.command("exec")(options.of_stack(execute))
 
@@ -52,15 +63,31 @@ def deploy(
     _say(name, app_access.run(app_builds.deploy(choice.read_settings(), name, asked)))
 
 
-def deploys(choice: options.Choice, name: options.AppName, follow: Follow = False) -> None:
-    """List an app's deploys; with --follow, show the one on its way until it serves or fails."""
-    from bex_stack import deploy_view, release_table
+def cancel(choice: options.Choice, name: options.AppName) -> None:
+    """End an app's running build; what serves goes on, the commit waits for `bex deploy`."""
+    from bex_stack import app_builds
+
+    _say(name, app_access.run(app_builds.cancel(choice.read_settings(), name)))
+
+
+def deploys(
+    choice: options.Choice,
+    name: options.AppName,
+    follow: Follow = False,
+    output_json: options.Json = False,
+) -> None:
+    """List an app's deploys: commit, trigger, times, result; with --follow, show the one on its
+    way with the build's log until it serves or fails."""
+    from bex_stack import deploy_table, deploy_view
 
     target = choice.read()
     if follow:
         app_access.run(deploy_view.follow(target, name, printing.out()))
-    found = app_access.run(release_table.observe(target, name))
-    printing.out().print(release_table.render(found.rows()), soft_wrap=True)
+    rows = app_access.run(deploy_table.observe(target, name))
+    if output_json:
+        printing.print_json([row.as_dict() for row in rows])
+    else:
+        printing.out().print(deploy_table.render(rows), soft_wrap=True)
 
 
 def rollback(
@@ -132,7 +159,9 @@ def logs(
         raise errors.StackError("logs of what? Name an APP, or a process with --component")
     target = choice.read_settings()
     wish = app_logs.Wish(lines=lines, follow=follow, previous=previous)
-    if name is not None and build:
+    if name is not None and build and follow:
+        app_access.run(app_builds.follow_log(target, name, _write_line))
+    elif name is not None and build:
         sys.stdout.write(app_access.run(app_builds.read_log(target, name)))
     elif name is not None:
         app_access.run(app_logs.show(target, name, wish, _write_line))

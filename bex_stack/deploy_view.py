@@ -1,5 +1,7 @@
 """Follows a deploy: a line whenever something about the newest release changes, until it ended."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +9,17 @@ from typing import Any
 from rich import console as consoles
 from rich import markup
 
-from bex_stack import app_access, errors, targets
+from bex_operator import api
+from bex_operator.api import names
+from bex_operator.kube import client as kube
+from bex_operator.kube import kinds
+from bex_operator.plan import build_outcomes, builds
+from bex_stack import app_access, build_log_view, errors, targets
 
 TIMEOUT_SECONDS = 1800.0
 """Longer than a build and a rollout may take together."""
+LAST_LINES_SECONDS = 5.0
+"""How long the log of a build that has ended may take to arrive."""
 COMING_REASONS = frozenset({"Building", "BuildQueued"})
 """A newer release is on its way although one serves."""
 
@@ -28,10 +37,39 @@ async def follow(target: targets.Target, name: str, console: consoles.Console) -
         seconds = time.monotonic() - started
         console.print(f"{seconds:6.1f} s  {markup.escape(line)}", soft_wrap=True)
 
+    over = asyncio.Event()
     async with app_access.client(target) as cluster:
-        await app_access.wait(
-            cluster, name, has_ended, describe=describe, say=say, timeout_seconds=TIMEOUT_SECONDS
+        logs = asyncio.create_task(
+            _show_builds(cluster, name, over, lambda line: console.print(line, soft_wrap=True))
         )
+        try:
+            await app_access.wait(
+                cluster,
+                name,
+                has_ended,
+                describe=describe,
+                say=say,
+                timeout_seconds=TIMEOUT_SECONDS,
+            )
+        finally:
+            over.set()
+            await asyncio.wait({logs}, timeout=LAST_LINES_SECONDS)
+            logs.cancel()
+            await asyncio.gather(logs, return_exceptions=True)
+
+
+async def _show_builds(
+    cluster: kube.Client, name: str, over: asyncio.Event, write: build_log_view.Write
+) -> None:
+    """Write the log of the build that runs, and of those that come after it, until it is over."""
+    labels = f"{builds.BUILD_OF_LABEL}={name},{builds.NAMESPACE_LABEL}={api.NAMESPACE}"
+    while not over.is_set():
+        jobs = await cluster.list(kinds.JOB, names.BUILD_NAMESPACE, labels=labels)
+        for job in jobs.items:
+            if build_outcomes.is_running(job):
+                await build_log_view.Follower(cluster, job["metadata"]["name"], write).follow()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), build_log_view.LOOK_SECONDS)
 
 
 def has_ended(app: Mapping[str, Any]) -> bool:
@@ -81,6 +119,6 @@ def why_given_up(app: Mapping[str, Any]) -> str | None:
         if outcome["number"] == newest and not outcome["served"]:
             return f"rev-{newest} was given up: {outcome.get('message') or 'no reason given'}"
     reason = str(app_access.ready_condition(app).get("reason", ""))
-    if status.get("phase") == "Failed" or reason.startswith("BuildFailed"):
+    if status.get("phase") == "Failed" or reason.startswith(("BuildFailed", "BuildCancelled")):
         return str(app_access.ready_condition(app).get("message") or "failed")
     return None

@@ -13,7 +13,7 @@ import pytest
 from bex_stack.embedded import toolchain
 from tests.support import git_server
 
-REPOSITORY_FAULT, PLATFORM_FAULT = 90, 91
+REPOSITORY_FAULT, PLATFORM_FAULT, SKIPPED = 90, 91, 92
 HERE = "127.0.0.1/32"
 
 
@@ -187,6 +187,80 @@ def test_what_would_leave_the_repository_is_refused(
     assert list((tmp_path / "source").iterdir()) == []
 
 
+def needed(step: Step) -> str | None:
+    """Why the step found nothing to build; None if it has to be built."""
+    assert step.code in {0, SKIPPED}
+    assert (step.code == SKIPPED) == ("skipped" in step.told)
+    assert "fault" not in step.told
+    return step.told.get("skipped")
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_skipped"),
+    [
+        ("Typo [skip bex]", True),
+        ("[Bex Skip] typo", True),
+        ("Text\n\nmore\n[skip bex]", True),
+        ("Release 1.2 [skip ci]", False),
+        ("skip bex", False),
+    ],
+)
+def test_commit_that_says_so_is_not_built(
+    program: Path, tmp_path: Path, server: git_server.GitServer, subject: str, is_skipped: bool
+) -> None:
+    """Words of ours only, anywhere in its message; and only beside an image that goes on."""
+    commit = server.commit("skips", {"a": subject}, subject=subject)
+    url = server.url_of("skips")
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    alone.mkdir()
+    beside.mkdir()
+
+    assert needed(clone(program, alone, server, url, commit, counts=".")) is None
+    told = needed(clone(program, beside, server, url, commit, counts=".", base_scope="other"))
+    assert (told is not None) == is_skipped
+
+
+MONOREPO = {"web/main.go": "1", "web/docs/a.md": "1", "lib/x.go": "1", "README.md": "1"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts", "ignored", "is_built"),
+    [
+        ("web/main.go", "web", "-", True),
+        ("lib/x.go", "web", "-", False),
+        ("lib/x.go", ".", "-", True),
+        ("README.md", "./web/", "-", False),
+        ("web/docs/a.md", "web", "**/*.md", False),
+        ("web/docs/a.md", "**/*.md", "-", True),
+        ("web/docs/a.md", "*.md", "-", False),
+        ("README.md", "*.md", "-", True),
+        ("lib/x.go", "l?b/*.go", "-", True),
+        ("web/docs/a.md", ".", "web/docs", False),
+    ],
+)
+def test_push_is_built_if_it_changes_what_counts(
+    program: Path,
+    tmp_path: Path,
+    server: git_server.GitServer,
+    changed: str,
+    counts: str,
+    ignored: str,
+    is_built: bool,
+) -> None:
+    """Files are compared with those of the image that serves, not with the commit before."""
+    url, scopes = server.url_of("mono"), []
+    for content in ("1", str(tmp_path)):
+        commit = server.commit("mono", {**MONOREPO, changed: content})
+        folder = tmp_path / str(len(scopes))
+        folder.mkdir()
+        base = {"base_scope": scopes[0]} if scopes else {}
+        step = clone(program, folder, server, url, commit, counts=counts, ignored=ignored, **base)
+        scopes.append(step.told["scope"])
+
+    assert (needed(step) is None) == is_built
+    assert (scopes[0] != scopes[1]) == is_built
+
+
 def test_submodules_and_their_urls_are_left_alone(
     program: Path, tmp_path: Path, server: git_server.GitServer
 ) -> None:
@@ -311,3 +385,28 @@ def test_repository_that_nothing_tells_how_to_build_is_refused(
 
     assert step.code == REPOSITORY_FAULT
     assert "requirements.txt" in step.told["message"]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ghp_0123456789abcdefghij0123456789abcdef",
+        "https://ada:correct-horse@git.example.com/x",
+        "Authorization: Bearer abcdefgh12345678",
+        "ENV API_KEY=correct-horse",
+        'ARG DB_PASSWORD="correct horse"',
+        "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE3MDAwMDB9.c2lnbmF0dXJl",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\ncorrecthorse\n-----END OPENSSH PRIVATE KEY-----",
+    ],
+)
+def test_what_looks_like_a_secret_is_not_printed(
+    program: Path, tmp_path: Path, secret: str
+) -> None:
+    """A repository may hold one; the log of its build, which more people read, does not."""
+    write(tmp_path, Dockerfile=f"FROM scratch\n# {secret}\nLABEL after=1\n")
+    step = resolve(program, tmp_path)
+
+    assert "***" in step.output
+    assert "LABEL after=1" in step.output
+    for word in ("correct", "abcdefgh12345678", "0123456789abcdef", "c2lnbmF0dXJl"):
+        assert word not in step.output + str(step.told)

@@ -1,10 +1,11 @@
 """From a commit to a running release: git over https, BuildKit in pods, on real machines."""
 
+import asyncio
 import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import pytest
 
 from bex_operator import api
 from bex_operator.api import names
-from bex_operator.kube import build_logs, errors, kinds
+from bex_operator.kube import build_logs, client, errors, kinds
+from bex_operator.plan import build_outcomes
 from bex_operator.plan import builds as plan
+from bex_stack import build_log_view, deploy_table
 from bex_stack.embedded import base_images, builder_image, registry, toolchain
 from bex_stack.embedded import instance as instances
 from components.manifests import builds as manifests
 from tests.support import embedded as support
 from tests.support import git_server, places
-from tests.support.waiting import wait_until
+from tests.support.waiting import until, wait_until
 
 pytestmark = pytest.mark.timeout(1800)  # several builds in a row, on a machine that may be busy
 BUILD_SECONDS = 600.0
@@ -197,15 +200,17 @@ def test_push_becomes_a_running_release(plant: Plant) -> None:
     plant.wait_for("web", "Deployed")
 
     outcomes = {
-        job["metadata"]["annotations"][plan.COMMIT_ANNOTATION]: orjson.loads(
-            job["metadata"]["annotations"][plan.OUTCOME_ANNOTATION]
+        job["metadata"]["annotations"][build_outcomes.COMMIT_ANNOTATION]: orjson.loads(
+            job["metadata"]["annotations"][build_outcomes.OUTCOME_ANNOTATION]
         )
         for job in plant.jobs("web")
     }
     assert set(outcomes) == {first, second}
     assert outcomes[first]["image"] == image
     assert outcomes[second]["image"] == plant.image("web")
-    assert set(outcomes[second]["seconds"]) == {"clone", "resolve", "build", "push"}
+    assert list(outcomes[second]["seconds"]) == [
+        "queue", "place", "clone", "resolve", "build", "push",
+    ]  # fmt: skip
 
 
 def test_log_outlives_the_pod_of_the_build(plant: Plant) -> None:
@@ -229,6 +234,89 @@ def test_log_outlives_the_pod_of_the_build(plant: Plant) -> None:
         "== clone ==", "== resolve ==", "== build ==", "== push ==",
     ]  # fmt: skip
     assert "COPY note /n" in text
+
+
+def test_table_tells_every_deploy_from_what_is_kept(plant: Plant) -> None:
+    """Commit, author, subject, trigger, times and result: of what serves, of a push that needed no
+    build, of one that failed; and of what serves even when its Job is gone."""
+    files = {"app/Dockerfile": f"{BASE}COPY note /n\n", "app/note": "one", "other/x": "1"}
+    first = plant.server.commit("told", files, subject="First")
+    plant.deploy("told", root_dir="app")
+    plant.wait_for("told", "Deployed")
+    plant.server.commit("told", {**files, "other/x": "2"}, subject="Elsewhere")
+    wait_until(lambda: len(plant.jobs("told")) == 2, "the second push is looked at", BUILD_SECONDS)
+    plant.wait_for("told", "Deployed")
+    plant.server.commit("told", {**files, "app/Dockerfile": "FROM scratch\nCOPY no /\n"})
+    plant.wait_for("told", "BuildFailedUserError")
+    rows = plant.embedded.ask(lambda kube: deploy_table.read(kube, "told"))
+
+    assert [(row.subject, row.trigger, row.result) for row in rows] == [
+        ("Change", "push", "build failed (repository)"),
+        ("Elsewhere", "push", "not needed"),
+        ("First", "first deploy of bex-test", "serving"),
+    ]
+    serving = rows[-1]
+    assert (serving.commit, serving.author) == (first[:7], "Ada")
+    assert list(serving.seconds) == [
+        "queue", "place", "clone", "resolve", "build", "push",
+        "release", "schedule", "pull and start", "ready", "seen",
+    ]  # fmt: skip
+    label = f"{plan.BUILD_OF_LABEL}=told"
+    for job in plant.embedded.ask(
+        lambda kube: kube.list(kinds.JOB, names.BUILD_NAMESPACE, labels=label)
+    ).items:
+        name = job["metadata"]["name"]
+        plant.embedded.ask(
+            lambda kube, name=name: kube.delete(kinds.JOB, name, names.BUILD_NAMESPACE)
+        )
+    kept = plant.embedded.ask(lambda kube: deploy_table.read(kube, "told"))
+    assert serving in kept
+
+
+def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
+    """Its words come while it runs, it ends when somebody says so, and is built when asked for."""
+    plant.server.commit("slow", {"Dockerfile": f'{BASE}RUN ["/hello-go"]\n'})
+    plant.deploy("slow")
+    wait_until(lambda: _running_step(plant, "slow") == "build", "it builds", BUILD_SECONDS)
+    (job,) = plant.jobs("slow")
+    lines: list[str] = []
+
+    async def watch(kube: client.Client) -> Any:
+        follower = build_log_view.Follower(
+            kube, job["metadata"]["name"], lambda line: lines.append(line.plain)
+        )
+        following = asyncio.create_task(follower.follow())
+        await until(_has(lines, "== build =="), "the build's log comes", BUILD_SECONDS)
+        asked = json.dumps({"job": job["metadata"]["name"], "by": "ada"})
+        body = {"metadata": {"annotations": {names.CANCEL_ANNOTATION: asked}}}
+        await kube.patch(kinds.APP, "slow", api.NAMESPACE, body)
+        return await following
+
+    ended = build_outcomes.read(plant.embedded.ask(watch))
+    assert (ended.state, ended.message) == ("Cancelled", "cancelled by ada during build")
+    assert "cancelled by ada" in plant.wait_for("slow", "BuildCancelled")
+    label = f"batch.kubernetes.io/job-name={ended.job}"
+    wait_until(
+        lambda: (
+            not plant.embedded.ask(
+                lambda kube: kube.list(kinds.POD, names.BUILD_NAMESPACE, labels=label)
+            ).items
+        ),
+        "its pod is gone",
+    )
+    plant.request("slow", at="2999-01-01T00:00:00Z", by="bo")
+    wait_until(lambda: len(plant.jobs("slow")) == 2, "it is built when asked for", BUILD_SECONDS)
+
+
+def _running_step(plant: Plant, name: str) -> str:
+    return plant.ready(name)[2].rpartition(": ")[2]
+
+
+def _has(lines: list[str], wanted: str) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return wanted in lines
+
+    return holds
 
 
 def test_go_project_without_a_dockerfile_is_built_and_answers(plant: Plant) -> None:

@@ -77,6 +77,15 @@ PATH = texts(
     "a-b_c.d",
     bad=("..", "/a", "a/../b", "a//b", "-x", "a b", "", "../a", "a/.."),
 )
+GLOB = texts(
+    ".",
+    "a/**/*.md",
+    "*.go",
+    "a?/b",
+    ".github/**",
+    "a/",
+    bad=("..", "/a", "a/../b", "a//b", "a b", "", "{a,b}", "[ab]", "a/.."),
+)
 ENV = some(
     name=texts("A", "_a.b-c", "PORT", bad=("", "9A", "A=B", "A B")),
     value=texts("", "x", "y z"),
@@ -131,6 +140,9 @@ SPEC = some(
     dockerfilePath=PATH,
     dockerContext=PATH,
     builder=texts("auto", "buildpack", "dockerfile", "native", bad=("docker", "")),
+    buildFilter=some(
+        paths=st.lists(odd(GLOB), max_size=3), ignoredPaths=st.lists(odd(GLOB), max_size=3)
+    ),
     cloneSecret=SECRET,
     port=NUMBERS,
     replicas=NUMBERS,
@@ -162,7 +174,8 @@ SMALL = st.sets(
 NAME = texts("web", "a", "a" * 63, bad=("9a", "a" * 64, "a.b", "-a", "a-", "A"))
 
 
-GIT = {"branch", "rootDir", "dockerfilePath", "dockerContext", "builder", "cloneSecret", "repo"}
+GIT = {"branch", "rootDir", "dockerfilePath", "dockerContext", "builder"}
+GIT |= {"buildFilter", "cloneSecret", "repo"}
 
 
 def narrow(spec: dict[str, Any], kept: set[str], careless: int) -> dict[str, Any]:
@@ -225,7 +238,7 @@ async def test_model_and_api_server_agree(
 
 RULES = (
     ({"image": None}, "exactly one of image and repo is needed"),
-    ({"branch": "main"}, "branch, rootDir, dockerfilePath, dockerContext, builder and cloneSecret"),
+    ({"branch": "main"}, "branch, rootDir, dockerfilePath, dockerContext, builder, buildFilter"),
     ({"tier": "free", "resources": {}}, "tier and resources exclude each other"),
     ({"host": "localhost"}, "must be a full host name of at least two labels"),
     ({"hosts": ["*.b"]}, "must be a full host name of at least two labels"),

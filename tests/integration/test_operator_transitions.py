@@ -52,6 +52,7 @@ ELSEWHERE = {
     "dockerfilePath": "",
     "dockerContext": "",
     "builder": "",
+    "buildFilter": "",
     "cloneSecret": "",
     "resources": "excludes a tier",
 }

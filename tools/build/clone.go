@@ -27,28 +27,46 @@ import (
 
 const maxSubject = 200
 
-type cloneOptions struct {
-	repo, commit     string
-	into, objects    string
+// remoteOptions is how a repository is reached.
+type remoteOptions struct {
+	repo             string
 	token, authority string
-	maxBytes         int64
-	maxFiles         int
+	key, knownHosts  string
 	inner            networks
+}
+
+func (o *remoteOptions) register(flags *flag.FlagSet) {
+	flags.StringVar(&o.repo, "repo", "", "URL of the repository, https or ssh")
+	flags.StringVar(&o.token, "token", "", "file with a token for the repository")
+	flags.StringVar(&o.authority, "authority", "", "file with further certificate authorities")
+	flags.StringVar(&o.key, "key", "", "file with a private key for the repository")
+	flags.StringVar(&o.knownHosts, "known-hosts", "", "file with the keys that ssh servers may have")
+	flags.Var(&o.inner, "inner", "inner networks that repositories may be in, comma-separated")
+}
+
+type cloneOptions struct {
+	remoteOptions
+	commit          string
+	into, objects   string
+	maxBytes        int64
+	maxFiles        int
+	counts, ignored list
+	baseScope       string
 }
 
 // clone fetches one commit without its history and lays its files out. No hook, filter, submodule
 // or configuration of the repository is looked at, and no program is started.
 func clone(ctx context.Context, flags *flag.FlagSet, args []string, told *outcome) error {
 	var o cloneOptions
-	flags.StringVar(&o.repo, "repo", "", "https URL of the repository")
+	o.register(flags)
 	flags.StringVar(&o.commit, "commit", "", "the commit, 40 hexadecimal digits")
 	flags.StringVar(&o.into, "into", "/source", "folder for the files")
 	flags.StringVar(&o.objects, "objects", "/objects", "folder for what was fetched")
-	flags.StringVar(&o.token, "token", "", "file with a token for the repository")
-	flags.StringVar(&o.authority, "authority", "", "file with further certificate authorities")
 	flags.Int64Var(&o.maxBytes, "max-bytes", 1<<30, "most bytes to fetch, and most bytes of files")
 	flags.IntVar(&o.maxFiles, "max-files", 100_000, "most files")
-	flags.Var(&o.inner, "inner", "inner networks that repositories may be in, comma-separated")
+	flags.Var(&o.counts, "counts", "pattern of files that count for the build; repeat it for more")
+	flags.Var(&o.ignored, "ignored", "pattern of files that do not; repeat it for more")
+	flags.StringVar(&o.baseScope, "base-scope", "", "scope of the image that may go on instead")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -75,6 +93,12 @@ func (o *cloneOptions) run(ctx context.Context, told *outcome) error {
 	if err != nil {
 		return err
 	}
+	if told.Scope, err = o.scope(store, tree); err != nil {
+		return err
+	}
+	if err := o.need(commit.Message, told.Scope); err != nil {
+		return err
+	}
 	written, err := newCheckout(o.into, o.maxBytes, o.maxFiles, store)
 	if err != nil {
 		return err
@@ -89,7 +113,7 @@ func (o *cloneOptions) run(ctx context.Context, told *outcome) error {
 }
 
 func (o *cloneOptions) fetch(ctx context.Context, store *filesystem.Storage) error {
-	session, err := o.session()
+	session, err := o.session(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,13 +138,16 @@ func (o *cloneOptions) fetch(ctx context.Context, store *filesystem.Storage) err
 	return packfile.UpdateObjectStorage(store, &limited{demultiplexed(request, answer), o.maxBytes})
 }
 
-func (o *cloneOptions) session() (transport.UploadPackSession, error) {
+func (o *remoteOptions) session(ctx context.Context) (transport.UploadPackSession, error) {
 	endpoint, err := transport.NewEndpoint(o.repo)
 	if err != nil {
 		return nil, faultf("spec.repo: %s", err)
 	}
+	if endpoint.Protocol == "ssh" && endpoint.Password == "" && !strings.HasPrefix(endpoint.Host, "-") {
+		return o.secureShell(ctx, endpoint)
+	}
 	if endpoint.Protocol != "https" || endpoint.User != "" || endpoint.Password != "" {
-		return nil, faultf("spec.repo: only https URLs without credentials can be cloned")
+		return nil, faultf("spec.repo: only https and ssh URLs without credentials can be cloned")
 	}
 	pool, err := authorities(o.authority)
 	if err != nil {
@@ -185,9 +212,13 @@ func (l *limited) Read(into []byte) (int, error) {
 // explain tells apart who has to act.
 func explain(err error) error {
 	var theirs fault
-	switch {
-	case errors.As(err, &theirs):
+	if errors.As(err, &theirs) {
 		return theirs
+	}
+	if shell := explainShell(err); shell != nil {
+		return shell
+	}
+	switch {
 	case errors.Is(err, errInner):
 		return faultf("spec.repo: %s", err)
 	case errors.Is(err, transport.ErrAuthenticationRequired),

@@ -43,6 +43,11 @@ _PATH = rules.Pattern(
     r"\.|(\./)?\.?[A-Za-z0-9_@+][A-Za-z0-9_@+.-]*(/\.?[A-Za-z0-9_@+][A-Za-z0-9_@+.-]*)*/?",
     "must be a path inside the repository: relative, without '..' and spaces",
 )
+_PATH_PATTERN = rules.Pattern(
+    r"\.|\.?[A-Za-z0-9_@+*?-][A-Za-z0-9_@+.*?-]*(/\.?[A-Za-z0-9_@+*?-][A-Za-z0-9_@+.*?-]*)*/?",
+    "must be a path inside the repository, without spaces; '*' and '?' stand for parts of a name,"
+    " '**' for any folders",
+)
 _HOST = rules.Pattern(
     hosts.HOST_REGEX,
     "must be a full host name of at least two labels, like app.example.com or *.example.com;"
@@ -74,6 +79,7 @@ GIT_FIELDS = (
     "dockerfile_path",
     "docker_context",
     "builder",
+    "build_filter",
     "clone_secret",
 )
 
@@ -187,6 +193,23 @@ class Autoscaling(rules.Spec):
     """How much of the CPU set aside for them replicas should use on average."""
 
 
+PathPattern = Annotated[str, Field(max_length=512), _PATH_PATTERN]
+
+
+class BuildFilter(rules.Spec):
+    """Which changes of a repository start a build. Orders of people always do."""
+
+    paths: Annotated[
+        tuple[PathPattern, ...], Field(strict=False, max_length=100), rules.Unique()
+    ] = ()
+    """Files and folders that count, from the root of the repository. Defaults to what is built:
+    rootDir, dockerContext and the Dockerfile."""
+    ignored_paths: Annotated[
+        tuple[PathPattern, ...], Field(strict=False, max_length=100), rules.Unique()
+    ] = ()
+    """Files and folders that do not count although paths names them."""
+
+
 class AppSpec(rules.Spec):
     """What an App should be. Exactly one of image and repo says what to run."""
 
@@ -197,10 +220,11 @@ class AppSpec(rules.Spec):
             lambda spec: (spec.image is None) != (spec.repo is None),
         ),
         rules.Rule(
-            "branch, rootDir, dockerfilePath, dockerContext, builder and cloneSecret need repo",
+            "branch, rootDir, dockerfilePath, dockerContext, builder, buildFilter and cloneSecret"
+            " need repo",
             "has(self.repo) || !(has(self.branch) || has(self.rootDir)"
-            " || has(self.dockerfilePath) || has(self.dockerContext)"
-            " || has(self.builder) || has(self.cloneSecret))",
+            " || has(self.dockerfilePath) || has(self.dockerContext) || has(self.builder)"
+            " || has(self.buildFilter) || has(self.cloneSecret))",
             lambda spec: (
                 spec.repo is not None or all(getattr(spec, field) is None for field in GIT_FIELDS)
             ),
@@ -235,6 +259,8 @@ class AppSpec(rules.Spec):
     """Folder that a Dockerfile build sees, relative to the root of repo. Defaults to rootDir."""
     builder: Literal["auto", "buildpack", "dockerfile", "native"] | None = None
     """How repo is built. Defaults to auto: a Dockerfile if there is one, else one made for it."""
+    build_filter: Annotated[BuildFilter, Field(strict=False)] | None = None
+    """Which pushes are built. One whose commit says `[skip bex]` or `[bex skip]` never is."""
     clone_secret: ObjectName | None = None
     """Secret with the key `token` for cloning repo."""
     port: Annotated[int, Field(ge=1, le=65535)] = 3000

@@ -41,6 +41,8 @@ CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 """On an App: which person changed it, written by the program that did it for them."""
 DEPLOY_ANNOTATION = f"{GROUP}/deploy"
 """What a person asked to deploy from an App's repository, as JSON: `at`, `ref`, `clearCache`."""
+CANCEL_ANNOTATION = f"{GROUP}/cancel"
+"""Which build of an App a person wants ended, as JSON: `job`, `by`."""
 FINALIZER = f"{GROUP}/finalizer"
 
 SECRETS_ROLE = "bex-operator-secrets"

@@ -1,12 +1,37 @@
 """The record of a release: what a ControllerRevision of an App holds, to restore it from."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field
 
 from bex_operator.api import rules, status
+
+Trigger = Literal["first", "push", "order", "spec"]
+"""What starts a build: there was none, the branch moved, a person asked, or the spec changed."""
+
+
+class Made(rules.Model):
+    """How a built image came to be. Fields that a later version added are ignored."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+    job: str
+    """The Job that built it."""
+    commit: str
+    author: str = ""
+    subject: str = ""
+    """First line of the commit's message."""
+    trigger: Trigger = "push"
+    by: str | None = None
+    """Who asked, or changed the spec."""
+    ended: str = ""
+    """When the build ended; empty while it runs."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """By step: queue, place, clone, resolve, build, push."""
+    reused: bool = False
+    """The image was there already: the release came from something else than a build."""
 
 
 class Record(rules.Model):
@@ -26,6 +51,8 @@ class Record(rules.Model):
     """Why the tag was not resolved."""
     origin: str | None = None
     """Where a built image comes from, for people."""
+    made: Made | None = None
+    """How a built image came to be."""
     why: str
     """What made it a release, for people."""
     who: str | None = None

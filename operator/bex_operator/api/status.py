@@ -46,6 +46,14 @@ class Outcome(rules.Model):
     """Why it was given up, as one word; ProgressDeadlineExceeded if there is none."""
     message: Annotated[str, Field(max_length=1024)] | None = None
     """Why it was given up."""
+    at: Annotated[str, Field(max_length=40)] | None = None
+    """When that was found."""
+    placed_at: Annotated[str, Field(max_length=40)] | None = None
+    """When the pod that was ready last had got a machine."""
+    started_at: Annotated[str, Field(max_length=40)] | None = None
+    """When that pod's container started: its image had been pulled."""
+    ready_at: Annotated[str, Field(max_length=40)] | None = None
+    """When that pod was ready."""
 
 
 class PreDeploy(rules.Model):

@@ -1,7 +1,9 @@
 """Makes images out of repositories: starts the Jobs of builds and keeps what came of each."""
 
+import asyncio
 import base64
 import dataclasses
+import datetime
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,11 +12,11 @@ from typing import Any
 import structlog
 
 from bex_operator.api import names
-from bex_operator.controllers import children, sources
+from bex_operator.controllers import children, sources, views
 from bex_operator.git import errors as git_errors
 from bex_operator.git import remotes
 from bex_operator.kube import build_logs, caches, errors, kinds
-from bex_operator.plan import artefacts, build_jobs, builds
+from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
 
 Object = dict[str, Any]
 BY_UID = "app-uid"
@@ -37,7 +39,8 @@ class Builder:
         self._writer = writer
         self._remote = remote
         self._sources = sources.Sources(self._ask, self._moved, poll_seconds=platform.poll_seconds)
-        self._waiting: dict[str, str] = {}
+        self._turns = build_turns.Turns(build_turns.Limits(platform.limit, platform.limit_each))
+        self._due: dict[caches.Key, tuple[str, str]] = {}
         self._starting: dict[str, str] = {}
         self._watchers: dict[sources.Place, set[caches.Key]] = {}
         self._wake: Callable[[caches.Key], None] = lambda _: None
@@ -75,35 +78,24 @@ class Builder:
         self._watchers.setdefault(place, set()).add(app)
         ref = request.ref or source.branch
         head = self._sources.head(place, ref, requested=request.at)
-        wish = builds.Wish(metadata["uid"], source, head, request)
-        known = await self._known(metadata["uid"])
-        decision = builds.decide(
-            wish, known, app_name=app[1], has_turn=self._has_turn(metadata["uid"], app[0])
-        )
+        wish = builds.Wish(metadata["uid"], source, head, request, metadata.get(views.CHANGED_BY))
+        known = await self._known(metadata["uid"], builds.read_cancel(manifest))
+        decision = builds.decide(wish, known, app_name=app[1])
+        wanted = self._note_due(app, decision.due)
+        if decision.start is not None and not self._has_turn(app):
+            decision = builds.decide(wish, known, app_name=app[1], has_turn=False)
         if decision.start is None:
-            queued = isinstance(decision.outcome, artefacts.Waiting) and (
-                decision.outcome.reason == "BuildQueued"
-            )
-            self._note_waiting(metadata["uid"], app[0] if queued else None)
             return decision.outcome
-        self._note_waiting(metadata["uid"], None)
-        assert head.commit is not None  # noqa: S101 - nothing begins without one
-        order = build_jobs.Order(
-            job=decision.start,
-            app=app[1],
-            namespace=app[0],
-            uid=metadata["uid"],
-            source=source,
-            commit=head.commit,
-            branch=ref,
-            clear_cache=request.clear_cache,
+        order = _order(wish, decision, known, app)
+        order = dataclasses.replace(
+            order, why=dataclasses.replace(decision.why, wanted=wanted, created=_now())
         )
         return await self._start(order, decision.outcome, place)
 
     async def discard(self, manifest: Object) -> Sequence[str]:
         """Remove the Jobs of a deleted App; say which are still there."""
         uid = manifest["metadata"]["uid"]
-        self._note_waiting(uid, None)
+        self._note_due((manifest["metadata"]["namespace"], manifest["metadata"]["name"]), None)
         left = self._jobs.by_index(BY_UID, uid)
         for job in left:
             if "deletionTimestamp" not in job["metadata"]:
@@ -115,6 +107,7 @@ class Builder:
     ) -> artefacts.Outcome:
         # Noted before the first await: whoever decides meanwhile has to count it.
         self._starting[order.job] = order.namespace
+        self._turns.began((order.namespace, order.app), order.namespace)
         try:
             try:
                 token = await self._token(place)
@@ -123,6 +116,7 @@ class Builder:
             await self._make(order, token)
         finally:
             del self._starting[order.job]
+        self._due.pop((order.namespace, order.app), None)
         return outcome
 
     async def _make(self, order: build_jobs.Order, clone_token: str) -> None:
@@ -146,39 +140,47 @@ class Builder:
         await self._writer.kube.apply(secret, field_manager=children.FIELD_MANAGER)
         _log.info("build.started", job=order.job, commit=order.commit, repo=order.source.repo)
 
-    async def _known(self, uid: str) -> list[builds.Build]:
+    async def _known(self, uid: str, cancel: builds.Cancel) -> list[build_outcomes.Build]:
         """Read the App's builds; what came of those that have ended is noted first."""
         found = []
         for job in self._jobs.by_index(BY_UID, uid):
-            if builds.has_ended_unnoted(job):
-                found.append(builds.read(await self._note(job, uid)))
+            if build_outcomes.has_ended_unnoted(job):
+                found.append(build_outcomes.read(await self._end(job, None)))
+            elif job["metadata"]["name"] == cancel.job and build_outcomes.is_running(job):
+                found.append(build_outcomes.read(await self._end(job, cancel)))
             else:
                 pods = self._pods.by_index(BY_JOB, job["metadata"]["name"])
-                found.append(builds.read(job, pods))
+                found.append(build_outcomes.read(job, pods))
         for old in builds.superfluous(found):
             forgotten = self._jobs.get(self._platform.namespace, old.job)
             if forgotten is not None and "deletionTimestamp" not in forgotten["metadata"]:
                 await self._writer.remove(self._jobs, forgotten)
         return found
 
-    async def _note(self, job: Object, uid: str) -> Object:
-        metadata = job["metadata"]
+    async def _end(self, job: Object, cancel: builds.Cancel | None) -> Object:
+        """Keep the log of a build and what came of it; end it if somebody wants that."""
+        metadata, kube = job["metadata"], self._writer.kube
         # The cache of pods may be behind that of Jobs.
-        pods = await self._writer.kube.list(
+        pods = await kube.list(
             kinds.POD, metadata["namespace"], labels=f"{_JOB_LABEL}={metadata['name']}"
         )
-        log = await build_logs.read_pods(self._writer.kube, pods.items)
-        manager = children.FIELD_MANAGER
-        await build_logs.keep(self._writer.kube, job, log, field_manager=manager)
-        image = build_jobs.image_name(self._platform, uid)
-        outcome = builds.outcome_of(job, pods.items, image)
-        text = builds.encode(outcome)
+        log = await build_logs.read_pods(kube, pods.items)
+        await build_logs.keep(kube, job, log, field_manager=children.FIELD_MANAGER)
+        if cancel is not None:
+            outcome = build_outcomes.cancelled(job, pods.items, cancel.by, now=_now())
+        else:
+            image = build_jobs.image_name(self._platform, metadata["labels"][names.APP_UID_LABEL])
+            outcome = build_outcomes.outcome_of(job, pods.items, image, now=_now())
+        noted = {build_outcomes.OUTCOME_ANNOTATION: build_outcomes.encode(outcome)}
+        # In one write: a build that is told to be cancelled never goes on.
+        body: Object = {"metadata": {"annotations": noted}}
+        body |= {"spec": {"suspend": True}} if cancel is not None else {}
         self._writer.count("patch", "Job")
-        written = await self._writer.kube.patch(
+        written = await kube.patch(
             kinds.JOB,
             metadata["name"],
             metadata["namespace"],
-            {"metadata": {"annotations": {builds.OUTCOME_ANNOTATION: text}}},
+            body,
             field_manager=children.FIELD_MANAGER,
         )
         self._jobs.put(written)
@@ -186,25 +188,40 @@ class Builder:
         # The volumes of a pod stay as long as it does.
         for pod in pods.items:
             await self._writer.remove(self._pods, pod)
+        self._wake_next()
         return written
 
-    def _has_turn(self, uid: str, tenant: str) -> bool:
-        running: Counter[str] = Counter(self._starting.values())
-        for namespace, name in self._jobs.keys():  # noqa: SIM118 - no mapping
-            job = self._jobs.get(namespace, name)
-            if job is not None and builds.is_running(job):
-                running[job["metadata"]["labels"].get(builds.NAMESPACE_LABEL, "")] += 1
-        others = (each for waiter, each in self._waiting.items() if waiter != uid)
-        platform = self._platform
-        return builds.may_start(
-            running, others, tenant, limit=platform.limit, each=platform.limit_each
-        )
+    def _has_turn(self, app: caches.Key) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._turns.may_begin(app, app[0], self._running(), now)
 
-    def _note_waiting(self, uid: str, tenant: str | None) -> None:
-        if tenant is None:
-            self._waiting.pop(uid, None)
-        else:
-            self._waiting[uid] = tenant
+    def _wake_next(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for app in self._turns.next(self._running(), now):
+            self._wake(app)
+
+    def _running(self) -> Counter[str]:
+        """Count the builds that run, by tenant."""
+        running: Counter[str] = Counter()
+        jobs = (self._jobs.get(*key) for key in self._jobs.keys())  # noqa: SIM118 - no mapping
+        for job in jobs:
+            if job is not None and build_outcomes.is_running(job):
+                running[job["metadata"]["labels"].get(builds.NAMESPACE_LABEL, "")] += 1
+        known = {name for _, name in self._jobs.keys()}  # noqa: SIM118 - no mapping
+        running.update(tenant for job, tenant in self._starting.items() if job not in known)
+        return running
+
+    def _note_due(self, app: caches.Key, due: str | None) -> str:
+        """Note which build an App wants; return since when it wants that one."""
+        if due is None:
+            self._due.pop(app, None)
+            self._turns.leave(app)
+            return ""
+        job, since = self._due.get(app, ("", ""))
+        if job != due:
+            since = _now()
+            self._due[app] = due, since
+        return since
 
     async def _token(self, place: sources.Place) -> str:
         """Read the token for a private repository."""
@@ -241,6 +258,31 @@ class Builder:
                 app = labels.get(builds.BUILD_OF_LABEL, "")
                 self._wake((labels.get(builds.NAMESPACE_LABEL, ""), app))
                 break
+
+
+def _order(
+    wish: builds.Wish,
+    decision: builds.Decision,
+    known: Sequence[build_outcomes.Build],
+    app: caches.Key,
+) -> build_jobs.Order:
+    assert decision.start is not None  # noqa: S101 - the caller has looked
+    assert wish.head.commit is not None  # noqa: S101 - nothing begins without one
+    return build_jobs.Order(
+        job=decision.start,
+        app=app[1],
+        namespace=app[0],
+        uid=wish.uid,
+        source=wish.source,
+        commit=wish.head.commit,
+        branch=wish.request.ref or wish.source.branch,
+        clear_cache=wish.request.clear_cache,
+        base_scope=next((each.scope for each in known if each.job == decision.why.base), ""),
+    )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def _uid_of(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -128,11 +128,12 @@ class Keeper:
         if record is None:
             try:
                 made = history.opened(wish, newest, known[-1] if known else None)
-                signed = {
-                    "who": manifest["metadata"].get(views.CHANGED_BY),
-                    "origin": made.origin or artefact.origin,
-                }
-                made = made.model_copy(update=signed)
+                made = history.signed(
+                    made,
+                    who=manifest["metadata"].get(views.CHANGED_BY),
+                    artefact=artefact,
+                    before=known[-1].image if known else None,
+                )
                 record = await self._open(owner, made, resolved=wish.rollback is not None)
             except registry_errors.NotFound as exc:
                 absent = _absent(wish.wanted, exc)

@@ -47,6 +47,10 @@ class _Known:
     asked: frozenset[str] = frozenset()
     error: str | None = None
     requested: str = ""
+    answered: str = ""
+    """The last order that the repository was asked for."""
+    ordered: frozenset[str] = frozenset()
+    """Refs whose commit became known because a person asked."""
     busy: bool = False
 
 
@@ -76,7 +80,8 @@ class Sources:
         if ref not in known.asked:
             return builds.Head(error=known.error)
         commit = known.commits.get(ref)
-        return builds.Head(commit, known.error, absent=commit is None and known.error is None)
+        absent = commit is None and known.error is None
+        return builds.Head(commit, known.error, absent=absent, ordered=ref in known.ordered)
 
     async def run(self) -> None:
         """Ask for what is due, for ever."""
@@ -100,10 +105,14 @@ class Sources:
 
     async def _refresh(self, place: Place, known: _Known, wanted: frozenset[str]) -> None:
         before = dict(known.commits), known.asked, known.error
+        is_order = known.requested > known.answered and bool(known.asked)
+        answered = known.requested
         try:
             async with self._room:
                 known.commits = await self._ask(place, wanted)
-            known.asked, known.error = wanted, None
+            known.asked, known.error, known.answered = wanted, None, answered
+            moved = {ref for ref in wanted if known.commits.get(ref) != before[0].get(ref)}
+            known.ordered = known.ordered | moved if is_order else known.ordered - moved
         except errors.GitError as trouble:
             known.error = str(trouble)
         except Exception:  # noqa: BLE001 - one repository must not end the care for all others

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bex_operator.kube import client, errors, kinds
-from bex_operator.plan import builds
+from bex_operator.plan import build_outcomes
 
 Object = dict[str, Any]
 KEY = "log.gz"
@@ -22,7 +22,7 @@ async def read_pods(kube: client.Client, pods: Sequence[Mapping[str, Any]]) -> s
     for pod in pods:
         metadata = pod["metadata"]
         path = kinds.POD.path(metadata["namespace"], metadata["name"], "log")
-        for step in builds.STEPS:
+        for step in build_outcomes.STEPS:
             params = {"container": step, "limitBytes": str(STEP_BYTES)}
             try:
                 said = str(await kube.request("GET", path, params=params))
@@ -58,3 +58,15 @@ def unpack(kept: Mapping[str, Any]) -> str:
     """Read what `keep` wrote (v1 ConfigMap)."""
     packed = base64.b64decode(kept["binaryData"][KEY])
     return gzip.decompress(packed).decode(errors="replace")
+
+
+def by_step(text: str) -> list[tuple[str, str]]:
+    """Split what `read_pods` wrote into steps and what each printed."""
+    found: list[tuple[str, str]] = []
+    for line in text.splitlines(keepends=True):
+        if line.startswith("== ") and line.rstrip().endswith(" =="):
+            found.append((line.strip("= \n"), ""))
+        elif found:
+            step, said = found[-1]
+            found[-1] = step, said + line
+    return found

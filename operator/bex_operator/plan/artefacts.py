@@ -4,9 +4,10 @@ An image is taken as it stands; its tag is resolved when a release is opened. A 
 an image by a build, and until then what serves goes on.
 """
 
+import posixpath
 from dataclasses import dataclass
 
-from bex_operator.api import app
+from bex_operator.api import app, records
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,17 @@ class Repository:
     """Relative to the root of the repository."""
     builder: str
     clone_secret: str | None
+    paths: tuple[str, ...] = ()
+    """What a push has to change to be built; nothing named: what the build is made from."""
+    ignored_paths: tuple[str, ...] = ()
+
+    @property
+    def counting(self) -> tuple[str, ...]:
+        """Files and folders that a push has to change to be built, as patterns."""
+        if self.paths:
+            return self.paths
+        dockerfile = posixpath.normpath(posixpath.join(self.root_dir, self.dockerfile_path))
+        return tuple(dict.fromkeys((self.root_dir, self.docker_context, dockerfile)))
 
 
 Source = Prebuilt | Repository
@@ -42,6 +54,8 @@ class Ready:
     """As in the spec, or by digest as it was built."""
     origin: str | None = None
     """Where a built image comes from, for people: `commit 3f2a1bc of main`."""
+    made: records.Made | None = None
+    """How it was built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,8 @@ def source_of(wanted: app.App) -> Source:
         docker_context=_folder(wanted.docker_context) if wanted.docker_context else root,
         builder=wanted.builder or "auto",
         clone_secret=wanted.clone_secret,
+        paths=wanted.build_filter.paths if wanted.build_filter else (),
+        ignored_paths=wanted.build_filter.ignored_paths if wanted.build_filter else (),
     )
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import names
-from bex_operator.plan import artefacts, builds, tokens
+from bex_operator.plan import artefacts, build_outcomes, builds, tokens
 
 Manifest = dict[str, Any]
 
 LIMIT_SECONDS = 1800
 EXIT_REPOSITORY = 90
 """A step's exit code that says: the repository has to change."""
+EXIT_SKIPPED = 92
+"""A step's exit code that says: this commit need not be built."""
 _SHARED = {"source": "2Gi", "objects": "2Gi", "plan": "8Mi", "state": "12Gi", "output": "8Gi"}
 """Volumes between the steps, and how large each may become."""
 _NOBODY = 65532
@@ -86,6 +88,9 @@ class Order:
     branch: str
     clear_cache: bool = False
     clone_token: str = ""
+    why: build_outcomes.Started = build_outcomes.NO_REASON
+    base_scope: str = ""
+    """Digest of the files that counted for the image that stays if they are the same."""
 
 
 def repository(order_uid: str) -> str:
@@ -102,7 +107,7 @@ def render(order: Order, platform: Platform) -> Manifest:
     """Render the Job."""
     labels = _labels(order)
     disrupted = {"type": "DisruptionTarget", "status": "True"}
-    theirs = {"operator": "In", "values": [EXIT_REPOSITORY]}
+    theirs = {"operator": "In", "values": [EXIT_REPOSITORY, EXIT_SKIPPED]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -111,9 +116,10 @@ def render(order: Order, platform: Platform) -> Manifest:
             "namespace": platform.namespace,
             "labels": labels,
             "annotations": {
-                builds.SOURCE_ANNOTATION: builds.source_digest(order.source),
-                builds.COMMIT_ANNOTATION: order.commit,
-                builds.BRANCH_ANNOTATION: order.branch,
+                build_outcomes.SOURCE_ANNOTATION: builds.source_digest(order.source),
+                build_outcomes.COMMIT_ANNOTATION: order.commit,
+                build_outcomes.BRANCH_ANNOTATION: order.branch,
+                build_outcomes.ORDER_ANNOTATION: build_outcomes.encode_started(order.why),
             },
         },
         "spec": {
@@ -196,6 +202,8 @@ def _pod(order: Order, platform: Platform) -> Manifest:
 def _clone(order: Order, platform: Platform) -> Manifest:
     options = {"repo": order.source.repo, "commit": order.commit}
     mounts = {"source": "rw", "objects": "rw"}
+    if order.base_scope:
+        options["base-scope"] = order.base_scope
     if platform.inner:
         options["inner"] = ",".join(platform.inner)
     if platform.authority:
@@ -204,7 +212,10 @@ def _clone(order: Order, platform: Platform) -> Manifest:
     if order.clone_token:
         options["token"] = "/clone/clone"  # noqa: S105 - a path
         mounts["clone"] = "ro"
-    return _step("clone", platform, options, mounts, memory="512Mi")
+    step = _step("clone", platform, options, mounts, memory="512Mi")
+    step["args"] += [f"--counts={each}" for each in order.source.counting]
+    step["args"] += [f"--ignored={each}" for each in order.source.ignored_paths]
+    return step
 
 
 def _resolve(order: Order, platform: Platform) -> Manifest:

@@ -13,7 +13,7 @@ import orjson
 import pydantic
 
 from bex_operator.api import app, names, records, status
-from bex_operator.plan import differences, releases, workload
+from bex_operator.plan import artefacts, differences, releases, workload
 
 KEPT = 10
 _RESTART = "restartedAt"
@@ -112,6 +112,7 @@ def opened(wish: Wish, release: status.Release, before: records.Record | None) -
         image_digest=held.target.image_digest if held else None,
         note=held.target.note if held else None,
         origin=held.target.origin if held else None,
+        made=_reused(held.target.made) if held else None,
         why=_why(config, before, wish),
         rollback_to=_origin(held, before, fresh=wish.fresh) if held else None,
         instead=held.instead if held else None,
@@ -154,13 +155,18 @@ def superfluous(
 
 
 def outcomes(
-    before: Iterable[status.Outcome], *news: status.Outcome | None
+    before: Iterable[status.Outcome], *news: status.Outcome | None, now: str
 ) -> tuple[status.Outcome, ...]:
-    """Return what became of the releases, with the news; a release that served once did."""
+    """Return what became of the releases, with the news of *now*; one that served once did."""
     found = {each.number: each for each in before}
     for each in news:
-        if each is not None and not (each.number in found and found[each.number].served):
-            found[each.number] = each
+        if each is None:
+            continue
+        known = found.get(each.number)
+        if known is None or known.served < each.served:
+            found[each.number] = each.model_copy(update={"at": now})
+        elif not known.served:
+            found[each.number] = each.model_copy(update={"at": known.at or now})
     return tuple(found[number] for number in sorted(found)[-KEPT:])
 
 
@@ -186,6 +192,21 @@ def previous(
         if each is not None and each is not known[-1] and failure(past, each.number) is None:
             return each
     return None
+
+
+def signed(
+    record: records.Record, *, who: str | None, artefact: artefacts.Ready, before: str | None
+) -> records.Record:
+    """Write on a new record who asked, and where its image comes from; *before* is the last."""
+    made = record.made
+    if made is None and artefact.made is not None:
+        made = _reused(artefact.made) if artefact.image == before else artefact.made
+    origin = record.origin or artefact.origin
+    return record.model_copy(update={"who": who, "origin": origin, "made": made})
+
+
+def _reused(made: records.Made | None) -> records.Made | None:
+    return made.model_copy(update={"reused": True}) if made is not None else None
 
 
 def _number(asked: str) -> int | None:

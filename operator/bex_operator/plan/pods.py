@@ -38,6 +38,10 @@ class Pod:
     running_since: datetime.datetime | None
     ended: bool = False
     """It will not run again."""
+    placed_at: str | None = None
+    """When it got a machine."""
+    ready_at: str | None = None
+    """Since when it is ready, if it is."""
 
 
 def read(manifests: Iterable[Mapping[str, Any]]) -> tuple[Pod, ...]:
@@ -89,6 +93,8 @@ def _pod(manifest: Mapping[str, Any]) -> Pod:
         restarts=int(container.get("restartCount") or 0),
         running_since=_running_since(container),
         ended=status.get("phase") in {"Succeeded", "Failed"},
+        placed_at=scheduled.get("lastTransitionTime"),
+        ready_at=conditions["Ready"].get("lastTransitionTime") if ready else None,
     )
 
 

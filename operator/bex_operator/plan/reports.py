@@ -15,6 +15,7 @@ from bex_operator.plan import (
     claims,
     facts,
     history,
+    pods,
     predeploy,
     rollouts,
     workload,
@@ -78,7 +79,7 @@ def refused(
         | {
             "observed_generation": observed.generation,
             "phase": "Running" if serving else refusal.phase,
-            **_of_newest(observed, before),
+            **_of_newest(observed, before, conditions.time_text(now)),
             "replicas": len(observed.pods),
             "selector": _selector(observed),
             "conditions": (
@@ -122,7 +123,10 @@ def report(
         release=observed.standing.newest or release,
         pre_deploy=observed.standing.pre_deploy or was.pre_deploy,
         history=history.outcomes(
-            was.history, _outcome(observed, rollout, release, was), _unprepared(observed.standing)
+            was.history,
+            _outcome(observed, rollout, release, was),
+            _unprepared(observed.standing),
+            now=conditions.time_text(now),
         ),
         image=wanted.image if active else was.image,
         url=urls[0],
@@ -151,10 +155,12 @@ def recheck_seconds(observed: rollouts.Observed, *, now: datetime.datetime) -> f
     return min((wait + 0.5 for wait in waits if wait > 0), default=None)
 
 
-def _of_newest(observed: rollouts.Observed, before: status.AppStatus | None) -> dict[str, Any]:
+def _of_newest(
+    observed: rollouts.Observed, before: status.AppStatus | None, now: str
+) -> dict[str, Any]:
     """Tell of a newest release that does not run, as far as anything is known of it."""
     standing = observed.standing
-    past = history.outcomes(before.history if before else (), _unprepared(standing))
+    past = history.outcomes(before.history if before else (), _unprepared(standing), now=now)
     found = {"release": standing.newest, "pre_deploy": standing.pre_deploy, "history": past}
     return {field: value for field, value in found.items() if value}
 
@@ -177,7 +183,9 @@ def _outcome(
 ) -> status.Outcome | None:
     """Tell what became of the release that runs, once that is known."""
     if rollout.active:
-        return status.Outcome(number=release.number, served=True)
+        return status.Outcome(
+            number=release.number, served=True, **_times(observed.pods, rollout.revision)
+        )
     older = was.active_revision
     serves = any(pod.ready for pod in observed.pods if pod.revision == older)
     if observed.standing.held or not (rollout.late and rollout.wanted and serves):
@@ -185,6 +193,16 @@ def _outcome(
     why = f": {rollout.cause.message}" if rollout.cause else ""
     message = f"{rollouts.late_message(rollout)}, {older} goes on serving{why}"
     return status.Outcome(number=release.number, served=False, message=message[:1000])
+
+
+def _times(seen: Sequence[pods.Pod], revision: str) -> dict[str, str | None]:
+    """Say how far the pod that was ready last came when."""
+    ready = [each for each in seen if each.revision == revision and each.ready_at is not None]
+    if not ready:
+        return {}
+    last = max(ready, key=lambda each: each.ready_at or "")
+    started = conditions.time_text(last.running_since) if last.running_since else None
+    return {"placed_at": last.placed_at, "started_at": started, "ready_at": last.ready_at}
 
 
 def _phase(wanted: app.App, observed: rollouts.Observed, rollout: rollouts.Rollout) -> status.Phase:

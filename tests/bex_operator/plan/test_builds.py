@@ -1,12 +1,15 @@
-"""Which build an App needs, what came of those there were, and whose turn it is."""
+"""Which build an App needs, and what came of those there were."""
+
+import dataclasses
 
 import orjson
 import pytest
 
 from bex_operator.api import names
-from bex_operator.plan import artefacts, build_jobs, builds
+from bex_operator.plan import artefacts, build_jobs, build_outcomes, builds
 
-A, B = "a" * 40, "b" * 40
+A, B, C = "a" * 40, "b" * 40, "c" * 40
+NOW = "2026-01-01T00:01:00.000+00:00"
 SOURCE = artefacts.Repository(
     repo="https://git.example.com/team/web",
     branch="main",
@@ -23,15 +26,20 @@ PLATFORM = build_jobs.Platform(
 )
 
 
-def wish(commit: str | None = A, **request: object) -> builds.Wish:
+def wish(
+    commit: str | None = A, *, source: artefacts.Repository = SOURCE, **request: object
+) -> builds.Wish:
     """The App's wish for a commit."""
-    return builds.Wish("uid-1", SOURCE, builds.Head(commit), builds.Request(**request))  # type: ignore[arg-type]
+    asked = builds.Request(**request)  # type: ignore[arg-type]
+    return builds.Wish("uid-1", source, builds.Head(commit), asked, "ada")
 
 
-def built(commit: str, state: builds.State, *, again: str = "", **more: str) -> builds.Build:
+def built(
+    commit: str, state: build_outcomes.State, *, again: str = "", **more: str
+) -> build_outcomes.Build:
     """A build of that commit."""
     given = {"created": "2026-01-01T00:00:00Z", "branch": "main", **more}
-    return builds.Build(
+    return build_outcomes.Build(
         job=builds.job_name("web", builds.key(wish(), commit, again=again)),
         source=builds.source_digest(SOURCE),
         commit=commit,
@@ -40,7 +48,9 @@ def built(commit: str, state: builds.State, *, again: str = "", **more: str) -> 
     )
 
 
-def decide(wanted: builds.Wish, *known: builds.Build, has_turn: bool = True) -> builds.Decision:
+def decide(
+    wanted: builds.Wish, *known: build_outcomes.Build, has_turn: bool = True
+) -> builds.Decision:
     """Decide for the App `web`."""
     return builds.decide(wanted, known, app_name="web", has_turn=has_turn)
 
@@ -59,7 +69,8 @@ def test_built_commit_is_ready_by_digest() -> None:
     """A commit is built once."""
     decision = decide(wish(), built(A, "Succeeded", image="r/i@sha256:1"))
 
-    assert decision == builds.Decision(artefacts.Ready("r/i@sha256:1", "commit aaaaaaa of main"))
+    assert decision.outcome == artefacts.Ready("r/i@sha256:1", "commit aaaaaaa of main")
+    assert decision.start is None
 
 
 def test_newest_push_waits_for_the_build_that_runs() -> None:
@@ -89,6 +100,63 @@ def test_person_may_ask_for_a_failed_commit_again(request_at: str, starts: bool)
     decision = decide(wish(at=request_at), built(A, "Failed", fault="platform"))
 
     assert (decision.start is not None) == starts
+
+
+@pytest.mark.parametrize("state", ["Cancelled", "Skipped"])
+def test_what_was_not_built_is_not_built_by_itself(state: build_outcomes.State) -> None:
+    """A cancelled and a skipped commit wait for somebody to ask, and are built then."""
+    base = built(B, "Succeeded", image="r/i@sha256:2")
+    ended = built(A, state, base=base.job, message="cancelled by ada")
+
+    assert decide(wish(), base, ended).start is None
+    assert decide(wish(at="2026-01-02T00:00:00Z"), base, ended).start is not None
+
+
+def test_skipped_commit_stays_with_the_image_it_was_compared_with() -> None:
+    """Whatever was built of other branches meanwhile; without that image it is built."""
+    base = built(B, "Succeeded", image="r/i@sha256:2")
+    other = built(C, "Succeeded", image="r/i@sha256:3", branch="other", created=NOW)
+    skipped = built(A, "Skipped", base=base.job)
+
+    assert decide(wish(), base, other, skipped).outcome == artefacts.Ready(
+        "r/i@sha256:2", "commit bbbbbbb of main"
+    )
+    assert decide(wish(), other, skipped).start is not None
+
+
+def test_cancelled_build_is_told_with_who_did_it() -> None:
+    """And how to build it after all."""
+    outcome = decide(wish(), built(A, "Cancelled", message="cancelled by ada during build")).outcome
+
+    assert outcome == artefacts.Failed(
+        "BuildCancelled",
+        "commit aaaaaaa of main: cancelled by ada during build; bex deploy builds it",
+    )
+
+
+def test_trigger_says_what_started_a_build() -> None:
+    """Only a push may turn out to need no build: it has a base to be compared with."""
+    before = built(B, "Succeeded", image="r/i@sha256:2", scope="s1")
+    moved = dataclasses.replace(SOURCE, root_dir="web", docker_context="web")
+    later = "2026-01-02T00:00:00Z"
+
+    assert decide(wish()).why == build_outcomes.Started("first", "ada")
+    assert decide(wish(), before).why == build_outcomes.Started("push", base=before.job)
+    assert decide(wish(source=moved), before).why == build_outcomes.Started("spec", "ada")
+    assert decide(wish(at=later, ref="v1", by="bo"), before).why == (
+        build_outcomes.Started("order", "bo")
+    )
+    # An order that found nothing new does not name a push that comes days later.
+    assert decide(wish(at=later, by="bo"), before).why.trigger == "push"
+
+
+def test_what_others_stay_with_is_not_forgotten() -> None:
+    """Ten pushes that needed no build leave the image that serves."""
+    base = built(B, "Succeeded", image="r/i@sha256:2", created="2025-01-01T00:00:00Z")
+    failed = built(C, "Failed", created="2025-01-02T00:00:00Z")
+    skipped = [built(f"{n:040x}", "Skipped", base=base.job) for n in range(builds.KEPT)]
+
+    assert builds.superfluous([base, failed, *skipped]) == [failed]
 
 
 def test_clearing_the_cache_builds_a_built_commit_once_more() -> None:
@@ -122,22 +190,6 @@ def test_missing_branch_is_named_by_its_field() -> None:
     assert decide(gone).outcome == artefacts.Failed(
         "SourceNotFound", "spec.branch: the repository has no 'main'"
     )
-
-
-@pytest.mark.parametrize(
-    ("running", "waiting", "may"),
-    [
-        ({}, [], True),
-        ({"a": 1}, ["b"], False),
-        ({"a": 1, "b": 1}, ["b"], True),
-        ({"a": 2}, [], False),
-        ({"b": 2, "c": 2}, [], False),
-        ({"b": 2}, ["b"], True),
-    ],
-)
-def test_turns_are_fair(running: dict[str, int], waiting: list[str], may: bool) -> None:
-    """A tenant waits for room, for its own cap, and for whoever has fewer builds."""
-    assert builds.may_start(running, waiting, "a", limit=4, each=2) is may
 
 
 def order(**changes: object) -> build_jobs.Order:
@@ -195,7 +247,7 @@ def test_outcome_comes_from_what_the_steps_left(name: str) -> None:
         "status": {"initContainerStatuses": [{"name": told["step"], "state": ended}]},
     }
     job = {"metadata": {}, "status": {"conditions": [{"type": kind, "status": "True"}]}}
-    outcome = builds.outcome_of(job, [pod], "r/i")
+    outcome = build_outcomes.outcome_of(job, [pod], "r/i", now=NOW)
 
     assert outcome["seconds"] == {told["step"]: told["seconds"]}
     assert outcome.get("image") == ("r/i@sha256:1" if told is ok else None)

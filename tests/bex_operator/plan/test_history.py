@@ -165,14 +165,15 @@ def test_last_ten_the_serving_and_the_restored_one_are_kept() -> None:
 
 
 def test_release_that_served_never_failed() -> None:
-    """What became of a release is told once; the last ten are kept."""
-    served = status.Outcome(number=1, served=True)
-    failed = status.Outcome(number=1, served=False, message="m")
+    """What became of a release is told once, with its time; the last ten are kept."""
+    served = status.Outcome(number=1, served=True, at="t1")
+    failed = status.Outcome(number=1, served=False, message="m", at="t1")
 
-    assert history.outcomes((), served, failed) == (served,)
-    assert history.outcomes((failed,), served) == (served,)
+    assert history.outcomes((), served, failed, now="t1") == (served,)
+    assert history.outcomes((failed,), served, now="t1") == (served,)
+    assert history.outcomes((failed,), failed, now="t2") == (failed,)
     many = [status.Outcome(number=number, served=True) for number in range(20)]
-    assert [each.number for each in history.outcomes(many)] == list(range(10, 20))
+    assert [each.number for each in history.outcomes(many, now="t1")] == list(range(10, 20))
 
 
 def test_record_of_what_runs_already_is_as_it_runs() -> None:

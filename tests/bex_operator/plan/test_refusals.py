@@ -114,7 +114,13 @@ def test_newest_release_is_told_of_though_nothing_runs() -> None:
 
     assert (found.release, found.pre_deploy) == (newest, ran)
     assert found.history == (
-        status.Outcome(number=3, served=False, reason="PreDeployFailed", message="exit code 1"),
+        status.Outcome(
+            number=3,
+            served=False,
+            reason="PreDeployFailed",
+            message="exit code 1",
+            at="2026-01-31T12:00:00Z",
+        ),
     )
 
 

@@ -87,7 +87,7 @@ def test_release_that_serves_is_remembered() -> None:
     """A rollback goes to what served."""
     made = report(deployment(late=False), pod("rev-2"))
 
-    assert made.history == (status.Outcome(number=2, served=True),)
+    assert made.history == (status.Outcome(number=2, served=True, at="2026-01-31T12:00:00Z"),)
 
 
 def test_held_app_serves_and_says_what_is_in_the_way() -> None:
