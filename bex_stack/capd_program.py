@@ -25,7 +25,10 @@ def deploy(stack: models.CapdSettings, apps: Sequence[api.App]) -> None:
     front = _edge(stack, clusters, lock)
     domain = stack.base_domain or DOMAIN
     options = shared.operator_options(
-        f"http://{{host}}:{stack.edge_http_port}", domain, registry.MACHINE_URL
+        f"http://{{host}}:{stack.edge_http_port}",
+        domain,
+        registry.MACHINE_URL,
+        issuer=issuers.AUTHORITY,
     )
     # The operator's own machine is the one a scale-down never takes.
     pod = shared.pod_of(image, options, on_control_plane=True, replicas=stack.control_planes)

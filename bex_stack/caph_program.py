@@ -26,7 +26,10 @@ def deploy(stack: models.CaphSettings, apps: Sequence[api.App]) -> None:
     )
     front, balancer = _edge(stack, clusters)
     options = shared.operator_options(
-        "https://{host}", stack.base_domain, f"http://{held.endpoint}"
+        "https://{host}",
+        stack.base_domain,
+        f"http://{held.endpoint}",
+        issuer=issuers.lets_encrypt_name(stack.acme_issuer),
     )
     image = stack.operator_image or "bex-operator:not-set"
     pod = shared.pod_of(image, options, on_control_plane=False, replicas=2)
@@ -108,7 +111,7 @@ def _edge(
 ) -> tuple[traefik.Traefik, hetzner_infra.EdgeBalancer]:
     certificates = issuers.lets_encrypt(stack.acme_email)
     if stack.base_domain:
-        name = f"letsencrypt-{stack.acme_issuer}"
+        name = issuers.lets_encrypt_name(stack.acme_issuer)
         certificates.append(issuers.edge_certificate([stack.base_domain], name))
     made = traefik.Traefik(
         "edge",

@@ -164,9 +164,15 @@ def pod_of(
     return operator_pod.Pod(image=image, replicas=replicas, options=dict(options), **where)
 
 
-def operator_options(public_url: str, domain: str, registry_url: str) -> dict[str, str]:
-    """Spell what the operator is told about the stack's edge and registry."""
+def operator_options(
+    public_url: str, domain: str, registry_url: str, *, issuer: str
+) -> dict[str, str]:
+    """Spell what the operator is told about the stack's edge and registry.
+
+    The *issuer* is cert-manager's: who signs certificates of hosts.
+    """
     made = {"public-url": public_url, "registries": f"{registries.KNOWN_AS}={registry_url}"}
+    made[operator_pod.ISSUER_OPTION] = issuer
     return {**made, **({"base-domain": domain} if domain else {})}
 
 

@@ -24,6 +24,11 @@ class AppOperatorArgs:
     edge_user: str | None = None
     """Name the edge's feeder presents to the API server; it only reads."""
 
+    @property
+    def certifies(self) -> bool:
+        """Tell whether the operator is told who signs certificates of hosts."""
+        return self.pod is not None and operator_pod.ISSUER_OPTION in self.pod.options
+
 
 class AppOperator(pulumi.ComponentResource):
     """Namespaces, the App definition, the operator's and the edge's rights, the operator's pods."""
@@ -40,7 +45,9 @@ class AppOperator(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         self.objects = [
             _register(name, manifest, child)
-            for manifest in manifests.render(users=args.users, edge_user=args.edge_user)
+            for manifest in manifests.render(
+                users=args.users, edge_user=args.edge_user, certifies=args.certifies
+            )
         ]
         after = pulumi.ResourceOptions(parent=self, depends_on=list(self.objects))
         secrets = [_register(name, manifest, after) for manifest in args.secrets]

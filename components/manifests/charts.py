@@ -63,6 +63,8 @@ def cert_manager(where: Mapping[str, Any]) -> Chart:
     """Render cert-manager; all three of its programs run *where*."""
     values = {
         "crds": {"enabled": True, "keep": False},
+        # The key of a host that was given up goes with its certificate.
+        "enableCertificateOwnerRef": True,
         **where,
         "webhook": dict(where),
         "cainjector": dict(where),

@@ -37,9 +37,14 @@ def local_authority(names: Sequence[Any]) -> list[shapes.Manifest]:
 def lets_encrypt(email: str) -> list[shapes.Manifest]:
     """Render both of Let's Encrypt's issuers; HTTP-01 over the edge's port 80."""
     return [
-        _cluster_issuer(f"letsencrypt-{name}", _acme(name, url, email))
+        _cluster_issuer(lets_encrypt_name(name), _acme(name, url, email))
         for name, url in _ACME.items()
     ]
+
+
+def lets_encrypt_name(environment: str) -> str:
+    """Name the issuer of Let's Encrypt's `staging` or `production`."""
+    return f"letsencrypt-{environment}"
 
 
 def edge_certificate(names: Sequence[Any], issuer: str) -> shapes.Manifest:
@@ -63,7 +68,7 @@ def _acme(name: str, url: str, email: str) -> dict[str, Any]:
     solver = {"http01": {"ingress": {"ingressClassName": edge.CLASS}}}
     acme: dict[str, Any] = {
         "server": url,
-        "privateKeySecretRef": {"name": f"letsencrypt-{name}-account"},
+        "privateKeySecretRef": {"name": f"{lets_encrypt_name(name)}-account"},
         "solvers": [solver],
     }
     if email:

@@ -12,18 +12,23 @@ Manifest = dict[str, Any]
 
 OPERATOR = "bex-operator"
 EDGE = "bex-edge"
+CERTIFYING = "bex-operator-certificates"
 SERVICE_ACCOUNT = "bex-controller-manager"
 """Who the operator's pods are."""
 
 
-def render(*, users: Sequence[str] = (), edge_user: str | None = None) -> list[Manifest]:
+def render(
+    *, users: Sequence[str] = (), edge_user: str | None = None, certifies: bool = False
+) -> list[Manifest]:
     """Render everything in the order in which it is to be applied.
 
     *users* are who else has the operator's rights, for one that runs from source; *edge_user* is
-    the edge's feeder where it runs beside the cluster.
+    the edge's feeder where it runs beside the cluster. An operator that *certifies* hosts reads
+    what cert-manager says of them.
     """
     operators = [_service_account(), *(_user(name) for name in users)]
     edge = [] if edge_user is None else _edge(edge_user)
+    certifying = _certifying(operators) if certifies else []
     return [
         _namespace(api.SYSTEM_NAMESPACE, _security("restricted")),
         _namespace(api.NAMESPACE, _security("baseline")),
@@ -41,8 +46,14 @@ def render(*, users: Sequence[str] = (), edge_user: str | None = None) -> list[M
         _cluster_role(names.SECRETS_ROLE, rights.OPERATOR_IN_APPS),
         _secrets_binding(operators),
         *builds.render(operators),
+        *certifying,
         *edge,
     ]
+
+
+def _certifying(operators: Sequence[Manifest]) -> list[Manifest]:
+    role = _cluster_role(CERTIFYING, rights.OPERATOR_CERTIFYING)
+    return [role, _cluster_role_binding(CERTIFYING, operators)]
 
 
 def _edge(user: str) -> list[Manifest]:

@@ -21,6 +21,7 @@ TOLERATES_CONTROL_PLANE: Manifest = {
 }
 ON_CONTROL_PLANE: Mapping[str, str] = {CONTROL_PLANE: ""}
 """Node selector: the control plane's machines only; goes with the toleration."""
+ISSUER_OPTION = "certificate-issuer"
 
 _LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "bex"}
 _SELECTOR = {"app.kubernetes.io/name": NAME}

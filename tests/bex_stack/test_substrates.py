@@ -11,7 +11,7 @@ import pytest
 
 from bex_stack import errors, program, stack_files
 from components import pins
-from components.manifests import operator
+from components.manifests import operator, operator_pod
 from tests.support import pulumi_recorder
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def app_layer(recording: pulumi_recorder.Recording) -> Manifests:
         for each in recording.resources
         if each.is_custom
         and each.parent.split("::")[2].rsplit("$", 1)[-1] in APP_LAYER
-        and each.inputs["metadata"]["name"] != operator.EDGE
+        and each.inputs["metadata"]["name"] not in {operator.EDGE, operator.CERTIFYING}
         and each.inputs["kind"] != "Secret"
     }
 
@@ -52,7 +52,8 @@ def without_choices(manifest: Mapping[str, Any]) -> Manifests:
     """Leave out what differs by design.
 
     Arguments of the operator's one Deployment: image, options and the Secrets they name, number,
-    place. And rights of the processes that run beside an embedded cluster, as users of it:
+    place; and the rights that one of them takes. And rights of the processes that run beside an
+    embedded cluster, as users of it:
     elsewhere nobody is these users.
     """
     plain: Manifests = json.loads(json.dumps(manifest))
@@ -92,6 +93,30 @@ def test_app_layer_is_the_same_bytes_as_on_the_embedded_stack(
 
     assert len(ours) > 12
     assert first_difference(ours, theirs) == ""
+
+
+@pytest.mark.parametrize(
+    ("stack", "issuer"),
+    [("embedded", None), ("local", "bex-local"), ("hetzner", "letsencrypt-staging")],
+)
+def test_operator_is_told_who_signs_certificates_of_hosts(
+    recordings: dict[str, pulumi_recorder.Recording], stack: str, issuer: str | None
+) -> None:
+    """An issuer that the stack makes; the embedded stack's edge has an authority of its own."""
+    made = [each.inputs for each in recordings[stack].resources if "kind" in each.inputs]
+    (deployment,) = [
+        each
+        for each in made
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", operator_pod.NAME)
+    ]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each["value"] for each in container["env"]}
+    issuers = {each["metadata"]["name"] for each in made if each["kind"] == "ClusterIssuer"}
+    roles = [each for each in made if each["metadata"]["name"] == operator.CERTIFYING]
+
+    assert told.get("BEX_CERTIFICATE_ISSUER") == issuer
+    assert issuer is None or issuer in issuers
+    assert bool(roles) is (issuer is not None)
 
 
 def test_first_difference_of_app_layers_is_named() -> None:

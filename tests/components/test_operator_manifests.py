@@ -106,6 +106,22 @@ def test_nobody_but_the_pods_has_rights_unless_named() -> None:
     assert {who["kind"] for who in subjects} == {"ServiceAccount"}
 
 
+def test_right_to_certificates_is_given_only_where_hosts_are_certified() -> None:
+    """To read them, and to let them go; they are made by cert-manager, and keys stay its own."""
+    plain, certifying = operator.render(), operator.render(certifies=True)
+
+    role, binding = [each for each in certifying if each not in plain]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["cert-manager.io"],
+            "resources": ["certificates"],
+            "verbs": ["list", "watch", "delete"],
+        }
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [who["name"] for who in binding["subjects"]] == ["bex-controller-manager"]
+
+
 def test_every_cached_kind_may_be_listed_and_watched() -> None:
     """A cache without the right would never fill."""
     granted = {(each.group, each.resource): each.verbs for each in rights.OPERATOR}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bex_operator.kube import caches, client, kinds
+from bex_operator.kube import caches, client, errors, kinds
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import kube, namespace, until
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
@@ -166,6 +166,47 @@ async def test_stream_whose_beginning_never_ends_is_asked_for_again(
         assert (namespace, "a") in cache
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_kind_that_nobody_serves_yet_counts_as_none(
+    kube: client.Client, namespace: str
+) -> None:
+    """Who needs it only if it is there need not wait for it, and hears when it comes."""
+    kind = kinds.Kind("example.com", "v1", "Thing", "things", True)
+    cache = caches.Cache(kube, caches.Scope(kind, namespace, optional=True))
+    task = asyncio.create_task(cache.run())
+    await asyncio.wait_for(cache.synced.wait(), 120)
+    schema = {"type": "object"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com",
+            "names": {"kind": "Thing", "plural": "things"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+    made = {"apiVersion": "example.com/v1", "kind": "Thing"}
+    made["metadata"] = {"name": "a", "namespace": namespace}  # type: ignore[assignment]
+
+    await kube.apply(definition, field_manager="test")
+
+    async def is_made() -> bool:
+        with contextlib.suppress(errors.NotFound, errors.UnknownKind):
+            return bool(await kube.apply(made, field_manager="test"))
+        return False
+
+    async def is_there() -> bool:
+        return (namespace, "a") in cache
+
+    await until(is_made, "a Thing is made")
+    await until(is_there, "the Thing is in the cache")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await kube.delete(kinds.CUSTOM_RESOURCE_DEFINITION, "things.example.com")
 
 
 async def test_forgotten_version_lists_again(

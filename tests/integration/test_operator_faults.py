@@ -39,14 +39,22 @@ TROUBLES = strategies.one_of(
 thorough = pytest.mark.thorough
 
 
+class Ends(list[Any]):
+    """How the cluster looks after each step when nothing goes wrong."""
+
+    def __repr__(self) -> str:
+        """Stay short: a plan that fails is printed with it."""
+        return f"<the ends of {len(self)} steps>"
+
+
 @pytest.fixture(scope="session")
-def ends() -> list[Any]:
-    """How the cluster looks after each step when nothing goes wrong; filled by the first."""
-    return []
+def ends() -> Ends:
+    """What every life must come to; filled by the first."""
+    return Ends()
 
 
 async def run(
-    server: ApiServer, kube: client.Client, ends: list[Any], *plan: Trouble, leaders: int = 1
+    server: ApiServer, kube: client.Client, ends: Ends, *plan: Trouble, leaders: int = 1
 ) -> None:
     """Live a life under the plan in a namespace of its own."""
     if not ends:
@@ -64,7 +72,7 @@ async def new_namespace(kube: client.Client) -> str:
 
 
 async def test_life_without_faults_ends_with_nothing(
-    api_server: ApiServer, kube: client.Client, ends: list[Any]
+    api_server: ApiServer, kube: client.Client, ends: Ends
 ) -> None:
     """Every step leaves its mark, and the last one nothing at all."""
     await run(api_server, kube, ends)
@@ -75,14 +83,14 @@ async def test_life_without_faults_ends_with_nothing(
 
 
 async def test_death_after_every_write(
-    api_server: ApiServer, kube: client.Client, ends: list[Any]
+    api_server: ApiServer, kube: client.Client, ends: Ends
 ) -> None:
     """Each write happens and its answer is never read; the successor of each dead one goes on."""
     await run(api_server, kube, ends, *(Trouble("crash", n) for n in range(1, MOST_WRITES)))
 
 
 async def test_every_write_is_refused_once(
-    api_server: ApiServer, kube: client.Client, ends: list[Any]
+    api_server: ApiServer, kube: client.Client, ends: Ends
 ) -> None:
     """Each kind of refusal in turn, before and after the server did what was asked."""
     refusals = sorted(set(ON_WRITE) - {"crash"})
@@ -94,14 +102,14 @@ async def test_every_write_is_refused_once(
     "kind", [pytest.param(each, marks=[thorough] * (each == "silence")) for each in ON_EVENT]
 )
 async def test_watches_break_again_and_again(
-    api_server: ApiServer, kube: client.Client, ends: list[Any], kind: str
+    api_server: ApiServer, kube: client.Client, ends: Ends, kind: str
 ) -> None:
     """Every fourth event; what is lost shows when everything is asked for anew."""
     await run(api_server, kube, ends, *(Trouble(kind, n) for n in range(1, MOST_EVENTS, 4)))
 
 
 async def test_two_leaders_are_harmless(
-    api_server: ApiServer, kube: client.Client, ends: list[Any]
+    api_server: ApiServer, kube: client.Client, ends: Ends
 ) -> None:
     """Both act at once all the time, and one loses its answers now and then."""
     await run(api_server, kube, ends, Trouble("late reset", 3), Trouble("swap", 9), leaders=2)
@@ -120,7 +128,7 @@ async def test_two_leaders_are_harmless(
 async def test_any_plan(
     api_server: ApiServer,
     kube: client.Client,
-    ends: list[Any],
+    ends: Ends,
     plan: list[Trouble],
     leaders: int,
 ) -> None:
@@ -139,7 +147,7 @@ def singles() -> Iterator[Trouble]:
 @thorough
 @pytest.mark.parametrize("trouble", tuple(singles())[::STRIDE], ids=str)
 async def test_each_trouble_alone(
-    api_server: ApiServer, kube: client.Client, ends: list[Any], trouble: Trouble
+    api_server: ApiServer, kube: client.Client, ends: Ends, trouble: Trouble
 ) -> None:
     """Nothing else hides what one lost event does."""
     await run(api_server, kube, ends, trouble)

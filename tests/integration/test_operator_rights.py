@@ -21,7 +21,7 @@ from bex_operator.api import names, rights
 from bex_operator.controllers import operator, operator_settings
 from bex_operator.kube import client, errors, kinds
 from components.manifests import operator as manifests
-from tests.support import git_server, places
+from tests.support import cert_manager, git_server, places
 from tests.support.api_server import ApiServer, run_api_server
 from tests.support.apps_cluster import NO_REGISTRY, app_manifest, condition
 from tests.support.fault_proxy import Fault, fault_proxy
@@ -127,7 +127,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     """Start the server and give the operator its rights there, as stacks do."""
     with run_api_server(USER) as server, git_server.serve(tmp_path) as repository:
         async with client.Client.from_kubeconfig(server.kubeconfig) as kube:
-            for manifest in manifests.render(users=[USER]):
+            await cert_manager.serve(kube)
+            for manifest in manifests.render(users=[USER], certifies=True):
                 await kube.apply(manifest, field_manager="test")
 
             async def served() -> bool:
@@ -153,7 +154,7 @@ async def _operator(stage: Stage, folder: Path) -> AsyncIterator[None]:
             *("--kubeconfig", str(_without_user(folder, access.server))),
             *("--health-port", str(places.free_ports(1)[0])),
             *("--namespace-labels", "app.kubernetes.io/part-of=bex"),
-            *("--registries", f"example.com={NO_REGISTRY}"),
+            *("--registries", f"example.com={NO_REGISTRY}", "--certificate-issuer", "bex-local"),
             *("--builds", str(_builds(folder, stage.repository)), "--leader-elect"),
         ]
         stop = asyncio.Event()
@@ -207,6 +208,7 @@ async def prepare_and_wait_for_room(stage: Stage) -> None:
     template = deployment["spec"]["template"]
     await stage.make_pod(api.NAMESPACE, template, {}, phase="Pending", conditions=[full])
     await stage.comes_to("web", "Unschedulable")
+    await cert_manager.begin(stage.kube, api.NAMESPACE, "web")
 
 
 async def build_and_fail(stage: Stage) -> None:
@@ -287,7 +289,7 @@ async def test_every_right_is_used_and_nothing_is_forbidden(stage: Stage) -> Non
     asked = [each for each in events if "objectRef" in each]
     assert {each["annotations"]["authorization.k8s.io/decision"] for each in events} == {"allow"}
     for where, table in (
-        ("", rights.OPERATOR),
+        ("", (*rights.OPERATOR, *rights.OPERATOR_CERTIFYING)),
         (names.SYSTEM_NAMESPACE, rights.OPERATOR_IN_SYSTEM),
         (names.BUILD_NAMESPACE, rights.OPERATOR_IN_BUILDS),
         (api.NAMESPACE, rights.OPERATOR_IN_APPS),

@@ -120,7 +120,7 @@ class Bench:
         """Wait until the cache no longer has the object."""
 
         async def holds() -> bool:
-            return self.views.children[kind.kind].get(self.namespace, name) is None
+            return self.views.by_kind[kind.kind].get(self.namespace, name) is None
 
         await until(holds, f"{kind.kind} {name} is gone from the cache")
 
@@ -290,7 +290,9 @@ async def make_bench(
     """
     platform = policy_fields.get("platform") or claims.Platform()
     base_domain = platform.base_domain
-    seen, counted = views.make(kube, watched, base_domain=base_domain), metrics.Metrics()
+    certified = policy_fields.get("issuer") is not None
+    seen = views.make(kube, watched, base_domain=base_domain, certified=certified)
+    counted = metrics.Metrics()
     told = recorder.Recorder(kube, "test")
     addresses = reports.Addresses("http://{host}:8080", base_domain)
     policy = app.Policy(addresses, **{"manages": lambda _: True, **policy_fields})

@@ -5,6 +5,7 @@ Released     the newest revision is the one that serves
 Progressing  something is still on its way without anyone's help
 Routed       the App's hosts lead to it
 HostsClaimed every host the App asks for is its own
+Certified    every host has its certificate; told only where certificates are kept for each
 Degraded     it serves, but with less than was asked for
 IdleSleep    the App sleeps when nobody asks for it; told only where that is asked for
 DeletionStalled  something that the deleted App owns does not go
@@ -22,6 +23,7 @@ RELEASED = "Released"
 PROGRESSING = "Progressing"
 ROUTED = "Routed"
 HOSTS_CLAIMED = "HostsClaimed"
+CERTIFIED = "Certified"
 DEGRADED = "Degraded"
 IDLE_SLEEP = "IdleSleep"
 DELETION_STALLED = "DeletionStalled"

@@ -62,6 +62,11 @@ OPERATOR_IN_BUILDS: tuple[Right, ...] = (
 )
 """Where images are built, and nowhere else."""
 
+OPERATOR_CERTIFYING: tuple[Right, ...] = (
+    Right("cert-manager.io", "certificates", (*READ, "delete")),
+)
+"""Where cert-manager is to keep certificates of Apps' hosts; it makes them, and their Secrets."""
+
 EDGE: tuple[Right, ...] = (
     Right("networking.k8s.io", "ingresses", ("get", *READ)),
     Right("", "services", ("get", *READ)),

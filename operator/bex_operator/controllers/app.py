@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from bex_operator.controllers import (
 )
 from bex_operator.controllers import releases as keeping
 from bex_operator.kube import errors, kinds, queues
-from bex_operator.plan import artefacts, claims, reports, rollouts, workload
+from bex_operator.plan import artefacts, certificates, claims, reports, rollouts, workload
 from bex_operator.plan import protection as protection_plan
 
 Object = dict[str, Any]
@@ -42,6 +42,8 @@ class Policy:
     """Which hosts are the platform's to keep and to give."""
     own_secrets: frozenset[str] = frozenset()
     """Names of Secrets that are the platform's in every namespace."""
+    issuer: str | None = None
+    """Who signs certificates of hosts (a ClusterIssuer); None where the edge has its own."""
 
 
 class Controller:
@@ -127,13 +129,17 @@ class Controller:
             await self._check_secrets(settled.wanted, owner.namespace)
         outcome = self._hosts(owner, wanted)
         wanted, release = settled.wanted, settled.release
-        rendered = workload.render(wanted, owner, release, outcome.granted)
+        rendered = workload.render(wanted, owner, release, outcome.granted, self._policy.issuer)
         leaving = await self._applier.apply(owner, rendered)
         now = self._clock()
         observed = self._observe(settled.manifest)
         rooms = await self._gauge.rooms() if rollouts.waits_for_room(observed) else ()
         observed = dataclasses.replace(
-            observed, leaving=leaving, standing=settled.standing, rooms=rooms
+            observed,
+            leaving=leaving,
+            standing=settled.standing,
+            rooms=rooms,
+            lacking=self._lacking(manifest, outcome.granted),
         )
         after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
         await self._reporter.report(settled.manifest, before, after, now)
@@ -153,6 +159,14 @@ class Controller:
         asked = app.hosts_of(wanted, self._policy.platform.base_domain)
         found = [self._views.claim(host, self._policy.manages) for host in asked]
         return claims.settle(owner.uid, found, self._policy.platform)
+
+    def _lacking(
+        self, manifest: Object, hosts: Sequence[str]
+    ) -> Sequence[certificates.Lack] | None:
+        if self._policy.issuer is None:
+            return None
+        name = manifest["metadata"]["name"]
+        return certificates.lacking(name, hosts, self._views.certificates_of(manifest))
 
     async def _check_secrets(self, wanted: app.App, namespace: str) -> None:
         refusal = await self._guard.check(wanted, namespace)

@@ -60,7 +60,10 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
     ):
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
         base_domain = settings.platform.base_domain
-        seen = views.make(kube, one, settings.namespace_labels, base_domain=base_domain)
+        certified = settings.certificate_issuer is not None
+        seen = views.make(
+            kube, one, settings.namespace_labels, base_domain=base_domain, certified=certified
+        )
         told = recorder.Recorder(kube, settings.identity)
         policy = _policy(settings, seen)
         writer = children.Writer(kube, counted)
@@ -98,6 +101,7 @@ def _policy(settings: operator_settings.Settings, seen: views.Views) -> app.Poli
         _manages(settings, seen),
         settings.platform,
         settings.own_secrets,
+        settings.certificate_issuer,
     )
 
 

@@ -39,6 +39,8 @@ class Settings:
     """Where images of a registry are looked up instead, in order."""
     registry_key: Path | None
     """What tokens for the platform's own registry are signed with."""
+    certificate_issuer: str | None
+    """ClusterIssuer that signs certificates of hosts; None where the edge has its own."""
     builds: Path | None
     """What says how repositories are built; None where they are not."""
     leader_elect: bool
@@ -141,6 +143,7 @@ OPTIONS = (
         _registries,
     ),
     Option("registry-key", "file with the key of tokens for the platform's registry", _file),
+    Option("certificate-issuer", "cert-manager's ClusterIssuer for hosts; the edge's own without"),
     Option("builds", "JSON file that says how repositories are built; not without it", _file),
     Option("identity", "name in the lease; one that a restart keeps leads again at once"),
     Option("lease-namespace", "where the lease is", default="bex-system"),
@@ -168,6 +171,7 @@ def read(args: argparse.Namespace) -> Settings:
         own_secrets=frozenset(args.own_secrets),
         registries=args.registries,
         registry_key=args.registry_key,
+        certificate_issuer=args.certificate_issuer or None,
         builds=args.builds,
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,

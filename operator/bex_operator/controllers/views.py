@@ -9,7 +9,7 @@ from typing import Any
 from bex_operator.api import hosts as hosts_api
 from bex_operator.api import names
 from bex_operator.kube import caches, client, kinds
-from bex_operator.plan import authors, claims, differences
+from bex_operator.plan import authors, certificates, claims, differences
 from bex_operator.plan import pods as pods_plan
 
 CHANGED_BY = "changedBy"
@@ -46,32 +46,41 @@ class Views:
     """Those with the label that the operator was given; None if it was given none."""
     base_domain: str | None = None
     """Where Apps that are exposed get a name."""
+    certificates: caches.Cache | None = None
+    """Certificates of Apps' hosts; None where none are kept for each."""
 
     @property
     def all(self) -> tuple[caches.Cache, ...]:
         """Every cache."""
-        labelled = () if self.namespaces is None else (self.namespaces,)
-        return (self.apps, self.pods, *self.children.values(), self.records, self.jobs, *labelled)
+        some = (each for each in (self.namespaces, self.certificates) if each is not None)
+        return (self.apps, self.pods, *self.children.values(), self.records, self.jobs, *some)
 
     @property
     def by_kind(self) -> Mapping[str, caches.Cache]:
         """The caches of everything that an App owns."""
-        return {
-            **self.children,
-            self.records.scope.kind.kind: self.records,
-            self.jobs.scope.kind.kind: self.jobs,
-        }
+        more = (each for each in (self.records, self.jobs, self.certificates) if each is not None)
+        return {**self.children, **{each.scope.kind.kind: each for each in more}}
 
     def owned_by(self, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the children that are the App object's own."""
         metadata = manifest["metadata"]
         namespace, name = metadata["namespace"], metadata["name"]
         found = (cache.get(namespace, name) for cache in self.children.values())
-        return [
+        owned = [
             child
             for child in (*found, *self.records_of(namespace, name), *self.jobs_of(namespace, name))
             if child is not None and differences.owned_by(child, metadata["uid"])
         ]
+        return [*owned, *self.certificates_of(manifest)]
+
+    def certificates_of(self, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the Certificates that were made for the App object's Ingress."""
+        if self.certificates is None:
+            return []
+        metadata = manifest["metadata"]
+        name, uid = metadata["name"], metadata["uid"]
+        found = self.certificates.by_index(BY_APP, f"{metadata['namespace']}/{name}")
+        return [each for each in found if certificates.belongs(each, name, uid)]
 
     def records_of(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return the ControllerRevisions that have the App's label."""
@@ -147,10 +156,12 @@ def make(
     namespace_labels: str | None = None,
     *,
     base_domain: str | None = None,
+    certified: bool = False,
 ) -> Views:
     """Make the caches, over *namespace* or over all.
 
-    With *namespace_labels* (a label selector) the namespaces that have them are cached too.
+    With *namespace_labels* (a label selector) the namespaces that have them are cached too, and
+    where hosts are to be *certified* their Certificates, as soon as there are any.
     """
     mine, ours = names.APP_LABEL, f"{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
     apps = caches.Cache(kube, caches.Scope(kinds.APP, namespace, slim=_with_author))
@@ -175,7 +186,12 @@ def make(
     if namespace_labels:
         scope = caches.Scope(kinds.NAMESPACE, labels=namespace_labels, slim=_identity)
         labelled = caches.Cache(kube, scope)
-    return Views(apps, pod_cache, children, records, jobs, labelled, base_domain)
+    found = None
+    if certified:
+        scope = caches.Scope(kinds.CERTIFICATE, namespace, labels=mine, optional=True)
+        found = caches.Cache(kube, scope)
+        found.index(BY_APP, _app_of)
+    return Views(apps, pod_cache, children, records, jobs, labelled, base_domain, found)
 
 
 def hosts_of_app(manifest: Mapping[str, Any], base_domain: str | None = None) -> Iterator[str]:

@@ -24,6 +24,8 @@ class Wakes:
         for cache in seen.children.values():
             cache.listen(self._child_changed)
         seen.children[kinds.INGRESS.kind].listen(self._ingress_changed)
+        if seen.certificates is not None:
+            seen.certificates.listen(self._labelled_changed)
         if seen.namespaces is not None:
             seen.namespaces.listen(self._namespace_changed)
 

@@ -75,6 +75,8 @@ class Scope:
     """Cuts an object down to what is needed of it."""
     parsed: int = stores.PARSED
     """How many objects stay parsed; for who reads them all at every change: all."""
+    optional: bool = False
+    """While the server does not know the kind there are none; the cache counts as filled."""
 
 
 class Cache:
@@ -161,6 +163,8 @@ class Cache:
                     await self._follow()
             except errors.KubeError as exc:
                 _log.warning("cache.retry", kind=self.scope.kind.kind, error=str(exc)[:300])
+                if self.scope.optional and isinstance(exc, errors.NotFound):
+                    self.synced.set()
             if self._seen != before:
                 pause = FIRST_RETRY_SECONDS
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter

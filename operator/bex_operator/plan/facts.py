@@ -4,12 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bex_operator.api import app, conditions
-from bex_operator.plan import claims, rollouts, workload
+from bex_operator.plan import certificates, claims, rollouts, workload
 
 Fact = conditions.Fact
 
 
-def ready(wanted: app.App, rollout: rollouts.Rollout, hosts: claims.Outcome) -> Fact:
+def ready(
+    wanted: app.App,
+    rollout: rollouts.Rollout,
+    hosts: claims.Outcome,
+    lacking: Sequence[certificates.Lack] = (),
+) -> Fact:
     """Every wanted replica of the newest revision serves."""
     count = f"{rollout.ready}/{rollout.wanted} replicas ready"
     if rollout.wanted == 0:
@@ -21,7 +26,7 @@ def ready(wanted: app.App, rollout: rollouts.Rollout, hosts: claims.Outcome) -> 
         return Fact(conditions.READY, False, reason, f"parked: {field}")
     if rollout.complete:
         # It serves; what it lacks is told all the same, where people look first.
-        message = "; ".join([count, *map(_loss, hosts.lost)])
+        message = "; ".join([count, *map(_loss, hosts.lost), *(each.message for each in lacking)])
         return Fact(conditions.READY, True, "Deployed", message)
     if rollout.leaving:
         message = f"waits for the old {' and '.join(rollout.leaving)} to be gone"
@@ -97,6 +102,24 @@ def claimed(wanted: app.App, hosts: claims.Outcome, base_domain: str | None) -> 
     return Fact(conditions.HOSTS_CLAIMED, True, "Claimed", message)
 
 
+def certified(
+    hosts: claims.Outcome, lacking: Sequence[certificates.Lack] | None
+) -> tuple[Fact, ...]:
+    """Every host has its certificate."""
+    if lacking is None:
+        return ()
+    if lacking:
+        message = "; ".join(each.message for each in lacking)
+        return (Fact(conditions.CERTIFIED, False, _lack_reason(lacking), message),)
+    message = "every host has its certificate" if hosts.granted else "no host needs one"
+    return (Fact(conditions.CERTIFIED, True, "Certified", message),)
+
+
+def _lack_reason(lacking: Sequence[certificates.Lack]) -> str:
+    failed = any(each.failed for each in lacking)
+    return "CertificateFailed" if failed else "CertificatePending"
+
+
 def _loss_reason(lost: Sequence[claims.Loss]) -> str:
     return "HostReserved" if all(loss.winner is None for loss in lost) else "HostTaken"
 
@@ -122,6 +145,10 @@ def degraded(
     if hosts.lost and rollout.serving:
         message = f"it serves, but: {'; '.join(map(_loss, hosts.lost))}"
         return Fact(conditions.DEGRADED, True, _loss_reason(hosts.lost), message)
+    failed = [each for each in observed.lacking or () if each.failed]
+    if failed and rollout.serving:
+        message = f"it serves, but: {'; '.join(each.message for each in failed)}"
+        return Fact(conditions.DEGRADED, True, _lack_reason(failed), message)
     if workload.is_autoscaled(wanted) and _is_blind(observed.autoscaler):
         message = "replicas follow no load: the autoscaler gets no CPU metrics of the pods"
         return Fact(conditions.DEGRADED, True, "AutoscalerWithoutMetrics", message)

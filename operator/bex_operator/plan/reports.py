@@ -107,11 +107,12 @@ def report(
     rollout = rollouts.measure(wanted, observed, release, before, now)
     urls = _urls(wanted, observed, hosts.granted, addresses)
     found = [
-        facts.ready(wanted, rollout, hosts),
+        facts.ready(wanted, rollout, hosts, observed.lacking or ()),
         facts.released(wanted, rollout),
         facts.progressing(wanted, rollout),
         facts.routed(hosts),
         facts.claimed(wanted, hosts, addresses.base_domain),
+        *facts.certified(hosts, observed.lacking),
         facts.degraded(wanted, observed, rollout, hosts),
         *facts.sleeps(wanted),
     ]

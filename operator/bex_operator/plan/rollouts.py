@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app, status
-from bex_operator.plan import capacity, causes, containers, releases, workload
+from bex_operator.plan import capacity, causes, certificates, containers, releases, workload
 from bex_operator.plan import pods as pods_plan
 
 
@@ -40,6 +40,8 @@ class Observed:
     standing: Standing = Standing()
     rooms: Sequence[capacity.Room] = ()
     """The machines, if a pod waits for room on one."""
+    lacking: Sequence[certificates.Lack] | None = None
+    """Hosts without their certificate; None where none are kept for each host."""
 
     @property
     def generation(self) -> int:

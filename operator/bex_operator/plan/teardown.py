@@ -1,4 +1,5 @@
 """In which order what belongs to a deleted App goes: routes first, so no request meets a ruin;
+then certificates, which nobody needs any more (cert-manager lets their Secrets go with them);
 records of releases last, so that nothing runs of which nobody knows what it is.
 
 Nothing is forced. What does not go within `STALL_SECONDS` of the App's deletion is told in the
@@ -14,6 +15,7 @@ from bex_operator.api import conditions, names, status
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("Ingress",),
+    ("Certificate",),
     ("Deployment", "Job", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"),
     ("ControllerRevision",),
 )

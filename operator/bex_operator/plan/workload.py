@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import app, names, status
-from bex_operator.plan import containers, differences, releases
+from bex_operator.plan import certificates, containers, differences, releases
 
 Manifest = dict[str, Any]
 
@@ -84,13 +84,20 @@ def _is_handed_over(deployment: Mapping[str, Any] | None) -> bool:
 
 
 def render(
-    wanted: app.App, owner: Owner, release: status.Release, hosts: Sequence[str]
+    wanted: app.App,
+    owner: Owner,
+    release: status.Release,
+    hosts: Sequence[str],
+    issuer: str | None = None,
 ) -> Workload:
-    """Render what the App needs; *hosts* are those it may have, the main one first."""
+    """Render what the App needs; *hosts* are those it may have, the main one first.
+
+    The *issuer* signs a certificate for each of them; without one the edge has its own.
+    """
     return Workload(
         deployment=_sealed(_deployment(wanted, owner, release)),
         service=_sealed(_service(wanted, owner)),
-        ingress=_sealed(_ingress(owner, hosts)) if hosts else None,
+        ingress=_sealed(_ingress(owner, hosts, issuer)) if hosts else None,
         budget=_sealed(_budget(owner)) if _most_replicas(wanted) >= 2 else None,
         autoscaler=_sealed(_autoscaler(owner, wanted)) if is_autoscaled(wanted) else None,
     )
@@ -140,7 +147,7 @@ def _service(wanted: app.App, owner: Owner) -> Manifest:
     return made
 
 
-def _ingress(owner: Owner, hosts: Sequence[str]) -> Manifest:
+def _ingress(owner: Owner, hosts: Sequence[str], issuer: str | None) -> Manifest:
     backend = {"service": {"name": owner.name, "port": {"name": names.PORT_NAME}}}
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
     made = child("networking.k8s.io/v1", "Ingress", owner)
@@ -148,6 +155,9 @@ def _ingress(owner: Owner, hosts: Sequence[str]) -> Manifest:
         "ingressClassName": names.INGRESS_CLASS,
         "rules": [{"host": host, "http": {"paths": [path]}} for host in hosts],
     }
+    if issuer is not None:
+        made["metadata"]["annotations"] = {certificates.ISSUER_ANNOTATION: issuer}
+        made["spec"]["tls"] = certificates.tls(owner.name, hosts)
     return made
 
 
