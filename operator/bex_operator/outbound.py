@@ -11,22 +11,11 @@ from collections.abc import Callable, Mapping
 import aiohttp
 from aiohttp import abc, resolver
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_CARRIERS = tuple(
-    ipaddress.ip_network(each)
-    for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
-)
-"""IPv6 that gateways turn into IPv4, inner ones included. Source: RFC 6052, 8215, 4380, 3056."""
-
-
-def is_public(address: Address) -> bool:
-    """Tell whether *address* is one host of the public internet."""
-    is_carried = any(address in network for network in _CARRIERS)
-    return address.is_global and not address.is_multicast and not is_carried
+from bex_operator import addresses
 
 
 def session(
-    may_dial: Callable[[str, Address], bool],
+    may_dial: Callable[[str, addresses.Address], bool],
     *,
     total_seconds: float,
     connect_seconds: float,
@@ -56,7 +45,7 @@ def session(
 class _Names(abc.AbstractResolver):
     """Looks names up, and forgets what may not be dialled: what is dialled was looked at."""
 
-    def __init__(self, may_dial: Callable[[str, Address], bool]) -> None:
+    def __init__(self, may_dial: Callable[[str, addresses.Address], bool]) -> None:
         self._may_dial = may_dial
         self._names = resolver.ThreadedResolver()
 

@@ -1,13 +1,16 @@
 """How repositories are built here: one JSON file that the platform writes, read once."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pydantic
 from pydantic import alias_generators
 
 from bex_operator.api import names
-from bex_operator.git import remotes
 from bex_operator.plan import build_jobs
+
+if TYPE_CHECKING:
+    from bex_operator.git import remotes
 
 
 class _Settings(pydantic.BaseModel):
@@ -56,8 +59,9 @@ def read(path: Path | None) -> build_jobs.Platform | None:
     )
 
 
-def remote(platform: build_jobs.Platform | None) -> remotes.Remotes:
+def remote(platform: build_jobs.Platform) -> "remotes.Remotes":
     """Make what asks git servers, with the limits that clones have."""
-    if platform is None:
-        return remotes.Remotes()
+    # It takes 12 MiB, which an operator that builds nothing does without.
+    from bex_operator.git import remotes
+
     return remotes.Remotes(inner=platform.inner, authority=platform.authority)

@@ -7,16 +7,18 @@ import datetime
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bex_operator.api import names
 from bex_operator.controllers import children, sources, views
 from bex_operator.git import errors as git_errors
-from bex_operator.git import remotes
 from bex_operator.kube import build_logs, caches, errors, kinds
 from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
+
+if TYPE_CHECKING:
+    from bex_operator.git import remotes
 
 Object = dict[str, Any]
 BY_UID = "app-uid"
@@ -33,7 +35,7 @@ class Builder:
         self,
         platform: build_jobs.Platform,
         writer: children.Writer,
-        remote: remotes.Remotes,
+        remote: "remotes.Remotes",
     ) -> None:
         self._platform = platform
         self._writer = writer

@@ -23,7 +23,7 @@ from bex_operator.controllers import (
 )
 from bex_operator.kube import caches, client, kubeconfig, leases
 from bex_operator.plan import reports
-from bex_operator.registry import resolver
+from bex_operator.registry import digests
 
 WORKERS = 10
 SYNC_SECONDS = 120.0
@@ -52,11 +52,10 @@ async def run(args: argparse.Namespace) -> None:
 async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> None:
     """Run until *stop* is set."""
     counted = metrics.Metrics()
-    platform = build_settings.read(settings.builds)
     async with (
         client.Client(_access(settings), user_agent="bex-operator") as kube,
-        resolver.Resolver(settings.registries, settings.registry_key) as registries,
-        build_settings.remote(platform) as remote,
+        digests.Digests(settings.registries, settings.registry_key) as images,
+        _building(settings, kube, counted) as builder,
     ):
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
         base_domain = settings.platform.base_domain
@@ -67,8 +66,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
         told = recorder.Recorder(kube, settings.identity)
         policy = _policy(settings, seen)
         writer = children.Writer(kube, counted)
-        builder = builds.Builder(platform, writer, remote) if platform is not None else None
-        controller = app.Controller(seen, policy, writer, told, registries.resolve, builder=builder)
+        controller = app.Controller(seen, policy, writer, told, images.resolve, builder=builder)
         watched = seen.all
         if builder is not None:
             watched += builder.watches
@@ -93,6 +91,19 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
                 await _lead(settings, kube, controller, counted, stop)
             await told.drain()
     _log.info("operator.stopped")
+
+
+@contextlib.asynccontextmanager
+async def _building(
+    settings: operator_settings.Settings, kube: client.Client, counted: metrics.Metrics
+) -> AsyncIterator[builds.Builder | None]:
+    """Make what builds, if the platform says how."""
+    platform = build_settings.read(settings.builds)
+    if platform is None:
+        yield None
+        return
+    async with build_settings.remote(platform) as remote:
+        yield builds.Builder(platform, children.Writer(kube, counted), remote)
 
 
 def _policy(settings: operator_settings.Settings, seen: views.Views) -> app.Policy:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bex_operator import outbound
+from bex_operator import addresses, outbound
 from bex_operator.git import errors
 
 TIMEOUT_SECONDS = 20.0
@@ -112,8 +112,8 @@ def check_address(host: str, inner: Sequence[Network]) -> None:
         raise errors.Refused(f"{host} is an inner address, which repositories may not name")
 
 
-def _is_allowed(address: outbound.Address, inner: Sequence[Network]) -> bool:
-    return outbound.is_public(address) or any(address in network for network in inner)
+def _is_allowed(address: addresses.Address, inner: Sequence[Network]) -> bool:
+    return addresses.is_public(address) or any(address in network for network in inner)
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import dataclass
 
-from bex_operator import outbound
+from bex_operator import addresses
 
 DOCKER_HUB = "docker.io"
 _REAL_HOSTS = {DOCKER_HUB: "registry-1.docker.io"}
@@ -50,7 +50,7 @@ def endpoint_of(host: str) -> str | None:
 def is_public(name: str) -> bool:
     """Tell whether a host name or address may be one of the public internet."""
     try:
-        return outbound.is_public(ipaddress.ip_address(name.strip("[]")))
+        return addresses.is_public(ipaddress.ip_address(name.strip("[]")))
     except ValueError:
         labels = name.lower().rstrip(".").split(".")
         inner = labels[-1] in {"localhost", "local", "internal", "svc"} or labels[-1].isdecimal()

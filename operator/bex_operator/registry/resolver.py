@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from bex_operator import outbound
+from bex_operator import addresses, outbound
 from bex_operator.plan import tokens
 from bex_operator.registry import errors, references
 
@@ -60,7 +60,7 @@ class Resolver:
 
     async def __aenter__(self) -> Self:
         self._session = outbound.session(
-            lambda name, address: name in self._mapped or outbound.is_public(address),
+            lambda name, address: name in self._mapped or addresses.is_public(address),
             total_seconds=TIMEOUT_SECONDS,
             connect_seconds=CONNECT_SECONDS,
             headers={"User-Agent": "bex-operator"},
