@@ -8,6 +8,7 @@ from bex_operator import api
 from bex_stack import cluster_api_program as shared
 from bex_stack import settings
 from bex_stack import settings_cluster_api as models
+from bex_stack.hetzner import guard, inventory
 from components import hetzner_infra, pins, registry, server_types, traefik
 from components.dynamic import passwords
 from components.manifests import caph, charts, issuers, shapes, zot
@@ -16,6 +17,7 @@ from components.manifests import caph, charts, issuers, shapes, zot
 def deploy(stack: models.CaphSettings, apps: Sequence[api.App]) -> None:
     """Describe the stack."""
     lock = shared.lock_of(stack)
+    guard.check_program(inventory.of(stack, pulumi.get_stack(), overlay(stack)))
     infra = shared.infra_cluster_on(stack, _day_0(stack, lock))
     clusters = shared.clusters_of(stack, infra, caph.render(overlay(stack)), _platform(stack))
     push = passwords.Password("registry-password", user=zot.PUSHER)
@@ -99,7 +101,7 @@ def _platform(stack: models.CaphSettings) -> shared.Platform:
             charts.cloud_controller_manager(stack.cluster_name, stack.pod_network),
             *([network] if network else []),
             charts.csr_approver(stack.cluster_name, where),
-            charts.csi_driver(),
+            charts.csi_driver({inventory.STACK_LABEL: pulumi.get_stack()}),
             charts.metrics_server(where),
         ],
         secrets=[token],

@@ -20,6 +20,7 @@ from bex_stack import (
     printing,
     targets,
 )
+from bex_stack.hetzner import commands as hetzner
 
 if TYPE_CHECKING:
     from bex_stack import app_table
@@ -106,8 +107,11 @@ def destroy(
     """Take the stack down; nothing but the toolchain's cache is left."""
     from bex_stack import bring_up
 
-    console = printing.out(quiet=output_json)
-    result = bring_up.destroy(choice.read_settings(), console, assume_yes=yes, ask=printing.ask)
+    console, target = printing.out(quiet=output_json), choice.read_settings()
+    if target.settings.provider == "caph":
+        hetzner.destroy(target, console, assume_yes=yes)
+        return
+    result = bring_up.destroy(target, console, assume_yes=yes, ask=printing.ask)
     if output_json:
         printing.print_json({"changeSummary": dict(result.changes), "seconds": result.seconds})
 
@@ -207,5 +211,6 @@ def _print_apps(rows: "list[app_table.Row]") -> None:
 
 
 app_commands.register(app)
+hetzner.register(app)
 pin_commands.register(app)
 image_commands.register(app)

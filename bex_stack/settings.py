@@ -52,6 +52,13 @@ def hetzner_token() -> Any:
     return token if token is not None else pulumi.Output.secret("")
 
 
+def hetzner_token_text() -> str:
+    """Return the secret `hcloud:token` in clear, for who asks Hetzner; empty when there is none."""
+    import pulumi
+
+    return pulumi.Config("hcloud").get("token") or ""
+
+
 def parse(config: Mapping[str, str], *, source: str) -> "StackSettings":
     """Turn configuration texts (`bex:workers` -> `"2"`) into settings; *source* names their file.
 

@@ -18,6 +18,8 @@ NETWORK = "10.10.0.0/16"
 SUBNET = "10.10.0.0/24"
 GROUP_SIZE = 10
 """Servers a placement group of Hetzner takes."""
+SHARD_SIZE = GROUP_SIZE - 1
+"""Machines of one pool: a rollout adds one before it removes one, and that one needs a place."""
 POOL_LABEL = "bex.co/pool"
 PLATFORM_TAINT = cluster_api.Taint("bex.co/platform", "true")
 BUILD_TAINT = cluster_api.Taint("bex.co/build-only", "true")
@@ -82,7 +84,7 @@ def render(overlay: Overlay) -> list[shapes.Manifest]:
 
 
 def pools(overlay: Overlay) -> list[cluster_api.Pool]:
-    """Describe the pools; one that may grow beyond a placement group is split in shards of 10."""
+    """Describe the pools; one that may grow beyond a placement group is split in shards."""
     kind, number, least, most = overlay.workers
     made = [
         _pool(overlay, "platform", overlay.platform[0], (overlay.platform[1], 0, 0)),
@@ -93,7 +95,7 @@ def pools(overlay: Overlay) -> list[cluster_api.Pool]:
     if overlay.fallback is not None and number is None:
         kind, location = overlay.fallback
         made += [
-            _pool(overlay, "fallback", kind, (None, 0, min(most, GROUP_SIZE)), location=location)
+            _pool(overlay, "fallback", kind, (None, 0, min(most, SHARD_SIZE)), location=location)
         ]
     return made
 
@@ -196,9 +198,9 @@ def _shards(
 ) -> Iterator[cluster_api.Pool]:
     number, least, most = counts
     total = most if number is None else number
-    shards = max(1, math.ceil(total / GROUP_SIZE))
+    shards = max(1, math.ceil(total / SHARD_SIZE))
     for shard in range(shards):
-        rest = min(GROUP_SIZE, total - shard * GROUP_SIZE)
+        rest = min(SHARD_SIZE, total - shard * SHARD_SIZE)
         own = (None, least if shard == 0 else 0, rest) if number is None else (rest, 0, 0)
         yield _pool(overlay, f"{name}-{shard}", kind, own)
 

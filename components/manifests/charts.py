@@ -110,14 +110,18 @@ def cloud_controller_manager(network: str, pods: str) -> Chart:
     return Chart("hcloud-ccm", "kube-system", pins.CCM_CHART, values)
 
 
-def csi_driver() -> Chart:
-    """Render Hetzner's volumes; deleted with their claim."""
+def csi_driver(labels: Mapping[str, str]) -> Chart:
+    """Render Hetzner's volumes; deleted with their claim. *labels* tell whose they are."""
     storage = {
         "name": "hcloud-volumes",
         "defaultStorageClass": True,
         "reclaimPolicy": "Delete",
     }
-    controller = {**ON_PLATFORM, "hcloudToken": {"existingSecret": _token()}}
+    controller = {
+        **ON_PLATFORM,
+        "hcloudToken": {"existingSecret": _token()},
+        "volumeExtraLabels": dict(labels),
+    }
     values = {"storageClasses": [storage], "controller": controller}
     return Chart("hcloud-csi", "kube-system", pins.CSI_CHART, values)
 
