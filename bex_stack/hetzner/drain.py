@@ -81,12 +81,17 @@ async def run(
     async with kube.Client.from_kubeconfig(kubeconfig, user_agent="bex-drain") as client:
         for step in own:
             if step.deed != "unprotect":
-                await _do(client, step)
+                await do(client, step)
                 tell(f"{step.name}: done ({len(step.what)})")
     await _wait_for_cloud(connection, wanted)
 
 
-async def _do(client: kube.Client, step: draining.Step) -> None:
+async def do(client: kube.Client, step: draining.Step) -> None:
+    """Do one step in the app cluster, and wait until it has had its effect.
+
+    Raises:
+        NotDrained: it has not, in the step's time.
+    """
     deed = _delete if step.deed == "delete" else _scale_to_none
     is_left = _is_there if step.deed == "delete" else _has_pods
     try:

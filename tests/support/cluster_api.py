@@ -108,5 +108,5 @@ async def _try(api: client.Client, manifest: Manifest) -> None:
 
 
 def _is_established(found: Manifest) -> bool:
-    conditions = found.get("status", {}).get("conditions", [])
+    conditions = found.get("status", {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
