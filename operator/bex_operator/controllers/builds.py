@@ -81,6 +81,8 @@ class Builder:
         ref = request.ref or source.branch
         head = self._sources.head(place, ref, requested=request.at)
         wish = builds.Wish(metadata["uid"], source, head, request, metadata.get(views.CHANGED_BY))
+        if (failed := await self._go_on(wish, app, place)) is not None:
+            return failed
         known = await self._known(metadata["uid"], builds.read_cancel(manifest))
         decision = builds.decide(wish, known, app_name=app[1])
         wanted = self._note_due(app, decision.due)
@@ -115,19 +117,15 @@ class Builder:
                 token = await self._token(place)
             except git_errors.GitError as trouble:
                 return artefacts.Failed("SourceUnavailable", str(trouble), sources.RETRY_SECONDS)
-            await self._make(order, token)
+            await self._make(dataclasses.replace(order, clone_token=token))
         finally:
             del self._starting[order.job]
         self._due.pop((order.namespace, order.app), None)
         return outcome
 
-    async def _make(self, order: build_jobs.Order, clone_token: str) -> None:
-        """Create Secret and Job; those that are there already count if they are this App's."""
-        order = dataclasses.replace(order, clone_token=clone_token)
+    async def _make(self, order: build_jobs.Order) -> None:
+        """Create the Job, held back until its credentials are there; one of this App counts."""
         job = build_jobs.render(order, self._platform)
-        secret = build_jobs.render_secret(order, self._platform, now=int(time.time()))
-        self._writer.count("apply", "Secret")
-        await self._writer.kube.apply(secret, field_manager=children.FIELD_MANAGER)
         self._writer.count("create", "Job")
         try:
             made = await self._writer.kube.create(job, field_manager=children.FIELD_MANAGER)
@@ -136,11 +134,57 @@ class Builder:
             if made["metadata"].get("labels", {}).get(names.APP_UID_LABEL) != order.uid:
                 raise children.NameTaken("Job", order.job) from None
         self._jobs.put(made)
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": order.job}
-        owner["uid"] = made["metadata"]["uid"]
+        if build_outcomes.is_held(made):
+            await self._release(made, order)
+
+    async def _release(self, job: Object, order: build_jobs.Order) -> None:
+        """Give a Job its credentials, which go with it, and let it run."""
+        secret = build_jobs.render_secret(order, self._platform, now=int(time.time()))
+        owner = {"apiVersion": "batch/v1", "kind": "Job"}
+        owner |= {key: job["metadata"][key] for key in ("name", "uid")}
         secret["metadata"]["ownerReferences"] = [owner]
+        self._writer.count("apply", "Secret")
         await self._writer.kube.apply(secret, field_manager=children.FIELD_MANAGER)
+        self._writer.count("patch", "Job")
+        released = await self._writer.kube.patch(
+            kinds.JOB,
+            order.job,
+            self._platform.namespace,
+            {"spec": {"suspend": False}, "metadata": {"uid": job["metadata"]["uid"]}},
+            field_manager=children.FIELD_MANAGER,
+        )
+        self._jobs.put(released)
         _log.info("build.started", job=order.job, commit=order.commit, repo=order.source.repo)
+
+    async def _go_on(
+        self, wish: builds.Wish, app: caches.Key, place: sources.Place
+    ) -> artefacts.Failed | None:
+        """Let Jobs run that an operator made and did not live to release.
+
+        What was asked for may be another repository by now, whose credentials are none of theirs.
+        """
+        for job in self._jobs.by_index(BY_UID, wish.uid):
+            if not build_outcomes.is_held(job) or "deletionTimestamp" in job["metadata"]:
+                continue
+            build = build_outcomes.read(job)
+            if build.source != builds.source_digest(wish.source):
+                await self._writer.remove(self._jobs, job)
+                continue
+            order = build_jobs.Order(
+                job=build.job,
+                app=app[1],
+                namespace=app[0],
+                uid=wish.uid,
+                source=wish.source,
+                commit=build.commit,
+                branch=build.branch,
+            )
+            try:
+                token = await self._token(place)
+            except git_errors.GitError as trouble:
+                return artefacts.Failed("SourceUnavailable", str(trouble), sources.RETRY_SECONDS)
+            await self._release(job, dataclasses.replace(order, clone_token=token))
+        return None
 
     async def _known(self, uid: str, cancel: builds.Cancel) -> list[build_outcomes.Build]:
         """Read the App's builds; what came of those that have ended is noted first."""

@@ -126,6 +126,8 @@ def render(order: Order, platform: Platform) -> Manifest:
             "activeDeadlineSeconds": LIMIT_SECONDS,
             "backoffLimit": 2,
             "podReplacementPolicy": "Failed",
+            # Until its credentials are there.
+            "suspend": True,
             "podFailurePolicy": {
                 "rules": [
                     {"action": "FailJob", "onExitCodes": theirs},

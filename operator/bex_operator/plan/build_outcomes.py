@@ -127,6 +127,11 @@ def is_running(job: Mapping[str, Any]) -> bool:
     return _state(job) == "Running" and OUTCOME_ANNOTATION not in noted
 
 
+def is_held(job: Mapping[str, Any]) -> bool:
+    """Tell whether a Job waits for its credentials."""
+    return is_running(job) and bool(job["spec"].get("suspend"))
+
+
 def outcome_of(
     job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], image: str, *, now: str
 ) -> dict[str, Any]:

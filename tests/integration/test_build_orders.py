@@ -1,0 +1,249 @@
+"""What starts builds, on a real API server: pushes in a rush, many tenants, dying operators."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bex_operator import api
+from bex_operator.controllers import builds, children, metrics
+from bex_operator.kube import client, errors, kinds
+from bex_operator.plan import build_outcomes
+from tests.support import build_jobs as playing
+from tests.support.api_server import ApiServer
+from tests.support.apps_cluster import Bench, condition, kube, make_bench, namespace, until
+from tests.support.fault_proxy import Fault, fault_proxy
+
+__all__ = ["kube", "namespace"]
+
+WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
+
+
+@dataclass
+class Shop:
+    """An operator that builds, and the machines that it builds on."""
+
+    bench: Bench
+    builder: builds.Builder
+    repository: playing.Repository
+
+    async def create(self, name: str = "web", **spec: Any) -> None:
+        """Create an App of the repository."""
+        given = {"repo": playing.REPO, "image": None, **spec}
+        await self.bench.create(name, **given)
+
+    async def jobs(self) -> list[dict[str, Any]]:
+        """Every Job of a build."""
+        found = await self.bench.kube.list(kinds.JOB, self.bench.namespace)
+        return sorted(found.items, key=lambda each: build_outcomes.read_started(each).created)
+
+    async def image(self, name: str = "web") -> str | None:
+        """The image that the App runs."""
+        found = await self.bench.find(kinds.DEPLOYMENT, name)
+        return found["spec"]["template"]["spec"]["containers"][0]["image"] if found else None
+
+    async def builds(self) -> list[build_outcomes.Build]:
+        """What became of every build, oldest first."""
+        return [build_outcomes.read(each) for each in await self.jobs()]
+
+
+@contextlib.asynccontextmanager
+async def shop(
+    own: client.Client, namespace: str, repository: playing.Repository, **platform: Any
+) -> AsyncIterator[Shop]:
+    """An operator at work in one namespace, which is where it builds, too."""
+    given = {"poll_seconds": 0.05, **platform}
+    builder = builds.Builder(
+        playing.platform(namespace, **given),
+        children.Writer(own, metrics.Metrics()),
+        repository,  # type: ignore[arg-type]
+    )
+    async with make_bench(own, namespace, namespace, builder=builder) as bench:
+        builder.wake_with(bench.controller.queue.add)
+        tasks = [asyncio.create_task(each.run()) for each in (*builder.watches, builder)]
+        tasks += [asyncio.create_task(bench.controller.work()) for _ in range(4)]
+        try:
+            for cache in builder.watches:
+                await asyncio.wait_for(cache.synced.wait(), 60)
+            bench.controller.enqueue_all()
+            yield Shop(bench, builder, repository)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_two_hundred_pushes_are_two_builds_and_the_last_one_runs(
+    kube: client.Client, namespace: str
+) -> None:
+    """Whatever comes while a build runs waits as one: the newest."""
+    repository = playing.Repository(head=f"{0:040x}")
+    async with (
+        playing.machines(kube, namespace) as machines,
+        shop(kube, namespace, repository) as made,
+    ):
+        machines.open.clear()
+        await made.create()
+
+        async def is_building() -> bool:
+            return any(each.state == "Running" for each in await made.builds())
+
+        await until(is_building, "the first build runs")
+        for number in range(1, 201):
+            before, repository.head = repository.asked, f"{number:040x}"
+
+            async def is_seen(before: int = before) -> bool:
+                return repository.asked > before + 1
+
+            if number % 20 == 0:  # the poll finds some of them, as in life
+                await until(is_seen, f"push {number} is seen")
+        machines.open.set()
+
+        async def last_runs() -> bool:
+            done = {each.commit: each.image for each in await made.builds()}
+            return await made.image() == done.get(repository.head, "")
+
+        await until(last_runs, "the last commit runs")
+        found = [int(each.commit, 16) for each in await made.builds()]
+
+    assert found[0] == 0
+    assert found[-1] == 200
+    assert len(found) <= 3
+    assert set(machines.started.values()) == {1}
+
+
+async def test_tenant_with_many_builds_keeps_nobody_waiting(
+    kube: client.Client, namespace: str
+) -> None:
+    """Room is used to the last place and never exceeded; the next App is woken when room comes."""
+    repository = playing.Repository()
+    async with shop(kube, namespace, repository, limit=3, limit_each=3) as made:
+        for number in range(12):
+            await made.create(f"web{number}")
+
+        async def is_full() -> bool:
+            return len(await made.jobs()) >= 3
+
+        await until(is_full, "the room is used")
+        assert len(await made.jobs()) == 3
+        async with playing.machines(kube, namespace) as machines:
+
+            async def all_done() -> bool:
+                jobs = await made.jobs()
+                assert sum(map(build_outcomes.is_running, jobs)) <= 3
+                states = [build_outcomes.read(each).state for each in jobs]
+                return states.count("Succeeded") == 12
+
+            # Whoever waited without being woken would come after half a minute each.
+            await until(all_done, "every App was built")
+
+    assert machines.started.total() == 12
+
+
+async def test_push_that_needs_no_build_stays_with_the_image(
+    kube: client.Client, namespace: str
+) -> None:
+    """It makes no release; the next one that counts is compared with what serves."""
+    repository = playing.Repository()
+    async with (
+        playing.machines(kube, namespace) as machines,
+        shop(kube, namespace, repository) as made,
+    ):
+        await made.create()
+        await until(made.image, "the first commit runs")
+        image = await made.image()
+        machines.told["b" * 40] = {"skipped": "its message says [skip bex]"}
+        repository.head = "b" * 40
+
+        async def is_skipped() -> bool:
+            return [each.state for each in await made.builds()] == ["Succeeded", "Skipped"]
+
+        await until(is_skipped, "the second commit was looked at")
+        await made.bench.settle_caches()
+        first, second = await made.jobs()
+        step = second["spec"]["template"]["spec"]["initContainers"][0]
+
+    assert await made.image() == image
+    assert f"--base-scope={'a' * 40}" in step["args"]
+    assert not any("base-scope" in each for each in _clone(first)["args"])
+
+
+def _clone(job: dict[str, Any]) -> dict[str, Any]:
+    step: dict[str, Any] = job["spec"]["template"]["spec"]["initContainers"][0]
+    return step
+
+
+class Crash:
+    """Lets some writes through, then breaks everything: the process is dead."""
+
+    def __init__(self, writes: int) -> None:
+        self.left = writes
+
+    def __call__(self, request: web.Request) -> Fault | None:
+        if self.left < 0:
+            return Fault(0)
+        if request.method not in WRITES or request.path.endswith("/events"):
+            return None
+        self.left -= 1
+        # The write happens, and nobody hears of it.
+        return Fault(0, after=True) if self.left < 0 else None
+
+
+@pytest.mark.parametrize("writes", range(12))
+async def test_operator_that_dies_in_a_build_loses_nothing(
+    api_server: ApiServer, kube: client.Client, namespace: str, writes: int
+) -> None:
+    """After each of its writes in turn: built once, run, its credentials gone with it."""
+    repository = playing.Repository()
+    crash = Crash(writes)
+    async with playing.machines(kube, namespace) as machines:
+        async with (
+            fault_proxy(api_server.kubeconfig) as (proxy, access),
+            client.Client(access) as own,
+            shop(own, namespace, repository),
+        ):
+            proxy.rule = crash
+            await kube.create(_app(namespace), field_manager="test")
+
+            async def is_over() -> bool:
+                return crash.left < 0 or await _runs(kube, namespace) is not None
+
+            await until(is_over, "the first operator dies, or has done all")
+        async with shop(kube, namespace, repository) as second:
+
+            async def is_told() -> bool:
+                app = await second.bench.get(kinds.APP)
+                told = (app.get("status") or {}).get("conditions")
+                return bool(told) and condition(app, "Ready")[1] not in {"Building", "BuildQueued"}
+
+            await until(is_told, "the second operator has done all")
+            (build,) = await second.builds()
+            assert await second.image() == build.image
+            secrets = (await kube.list(kinds.SECRET, namespace)).items
+
+    assert (build.state, machines.started) == ("Succeeded", {"a" * 40: 1})
+    (job,) = await _list(kube, kinds.JOB, namespace)
+    assert [each["metadata"]["ownerReferences"][0]["uid"] for each in secrets] == [
+        job["metadata"]["uid"]
+    ]
+    assert await _list(kube, kinds.CONFIG_MAP, namespace)
+
+
+def _app(namespace: str) -> dict[str, Any]:
+    return api.App(name="web", repo=playing.REPO, port=8080).manifest(namespace)
+
+
+async def _runs(kube: client.Client, namespace: str) -> dict[str, Any] | None:
+    try:
+        return await kube.get(kinds.DEPLOYMENT, "web", namespace)
+    except errors.NotFound:
+        return None
+
+
+async def _list(kube: client.Client, kind: kinds.Kind, namespace: str) -> list[dict[str, Any]]:
+    found = await kube.list(kind, namespace)
+    return [each for each in found.items if each["metadata"]["name"] != "kube-root-ca.crt"]

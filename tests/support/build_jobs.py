@@ -1,0 +1,140 @@
+"""Plays what runs the Jobs of builds: each step says what a test wants, and no image is made."""
+
+import asyncio
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from bex_operator.kube import client, errors, kinds
+from bex_operator.plan import build_jobs, build_outcomes
+
+Object = dict[str, Any]
+REPO = "https://git.example.com/team/web"
+_IMAGES = itertools.count(1)
+
+
+def platform(namespace: str, **more: Any) -> build_jobs.Platform:
+    """How builds are made in a namespace of the test's own."""
+    registry = build_jobs.Registry("registry:5000", "example.com", (), b"k" * 32)
+    given = {"poll_seconds": 3600.0, **more}
+    return build_jobs.Platform(namespace, "example.com/builder:1", registry, **given)
+
+
+@dataclass
+class Repository:
+    """A git server with one repository; its head is what the test says."""
+
+    head: str = "a" * 40
+    asked: int = 0
+
+    async def refs(self, _: str, wanted: Collection[str], __: str = "") -> dict[str, str]:
+        """Answer as `git.remotes` does."""
+        self.asked += 1
+        return dict.fromkeys(wanted, self.head)
+
+
+@dataclass
+class Machines:
+    """Runs every Job of a namespace that is let run, each step to its end at once."""
+
+    kube: client.Client
+    namespace: str
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    """Jobs stay where they are while this is not set."""
+    started: Counter[str] = field(default_factory=Counter)
+    """How often the pods of a commit were made."""
+    told: dict[str, Object] = field(default_factory=dict)
+    """By commit, what the clone step says besides."""
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        ran: set[str] = set()
+        while True:
+            await self.open.wait()
+            with contextlib.suppress(errors.KubeError):
+                for job in (await self.kube.list(kinds.JOB, self.namespace)).items:
+                    uid = job["metadata"]["uid"]
+                    if uid not in ran and not job["spec"].get("suspend"):
+                        ran.add(uid)
+                        await self._play(job)
+            await asyncio.sleep(0.02)
+
+    async def _play(self, job: Object) -> None:
+        commit = job["metadata"]["annotations"][build_outcomes.COMMIT_ANNOTATION]
+        self.started[commit] += 1
+        digest = f"sha256:{next(_IMAGES):064x}"
+        steps: dict[str, Object] = {each: {} for each in build_outcomes.STEPS}
+        steps["clone"] |= {"author": "Ada", "scope": commit, **self.told.get(commit, {})}
+        steps["push"] |= {"digest": digest}
+        await self._pod(job, steps)
+        await self._end(job, failed="skipped" in steps["clone"])
+
+    async def _pod(self, job: Object, steps: dict[str, Object]) -> None:
+        name = job["metadata"]["name"]
+        template = job["spec"]["template"]
+        label = {"batch.kubernetes.io/job-name": name}
+        metadata = {
+            "name": f"{name}-0",
+            "namespace": self.namespace,
+            "labels": {**template["metadata"]["labels"], **label},
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        await self.kube.create(pod, field_manager="kcm")
+        ended = [_ended(step, told) for step, told in steps.items()]
+        body = {
+            "phase": "Succeeded",
+            "initContainerStatuses": ended[:-1],
+            "containerStatuses": ended[-1:],
+        }
+        await self.kube.patch(
+            kinds.POD, metadata["name"], self.namespace, {"status": body}, subresource="status"
+        )
+
+    async def _end(self, job: Object, *, failed: bool) -> None:
+        now = "2026-01-01T00:00:00Z"
+        types = ("FailureTarget", "Failed") if failed else ("SuccessCriteriaMet", "Complete")
+        body: Object = {
+            "startTime": now,
+            "conditions": [
+                {"type": each, "status": "True", "reason": "x", "lastTransitionTime": now}
+                for each in types
+            ],
+        }
+        if not failed:
+            body["completionTime"] = now
+        name = job["metadata"]["name"]
+        await self.kube.patch(
+            kinds.JOB, name, self.namespace, {"status": body}, subresource="status"
+        )
+
+
+def _ended(step: str, told: Object) -> Object:
+    began = "2026-01-01T00:00:00.000Z"
+    message = orjson.dumps({"step": step, "began": began, "seconds": 1.0, **told}).decode()
+    state = {"terminated": {"exitCode": 0, "message": message}}
+    return {
+        "name": step,
+        "image": "example.com/builder:1",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": state,
+    }
+
+
+@contextlib.asynccontextmanager
+async def machines(kube: client.Client, namespace: str) -> AsyncIterator[Machines]:
+    """Run the Jobs of builds in a namespace."""
+    made = Machines(kube, namespace)
+    made.open.set()
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
