@@ -37,7 +37,7 @@ def client(target: targets.Target) -> kube.Client:
     Raises:
         errors.StackError: the stack is not up.
     """
-    path = target.instance.kubeconfig
+    path = target.kubeconfig
     if not path.exists():
         raise errors.StackError(f"stack {target.stack} is not up: there is no {path.name}")
     return kube.Client.from_kubeconfig(path)

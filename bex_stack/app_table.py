@@ -36,9 +36,9 @@ class Row:
 
 async def observe(target: targets.Target) -> list[Row]:
     """Read the stack's apps from its cluster; none when the cluster is not there."""
-    if not target.instance.kubeconfig.exists():
+    if not target.kubeconfig.exists():
         return []
-    async with kube.Client.from_kubeconfig(target.instance.kubeconfig) as client:
+    async with kube.Client.from_kubeconfig(target.kubeconfig) as client:
         try:
             found = await client.list(kinds.APP, api.NAMESPACE)
         except (kube_errors.NotFound, kube_errors.Unreachable):

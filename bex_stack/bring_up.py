@@ -41,7 +41,7 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
     if not target.is_embedded:
-        engine.up()  # refused as a whole, with the command that does it
+        _up_elsewhere(target, engine, console, assume_yes=assume_yes, ask=ask)
         return
     console.print(_headline(target), soft_wrap=True)
     engine.outputs()  # refuses a broken state or a wrong passphrase before the host is touched
@@ -61,6 +61,27 @@ def up(target: targets.Target, console: consoles.Console, *, assume_yes: bool, a
     hosts.build_extras()
 
 
+def _up_elsewhere(
+    target: targets.Target,
+    engine: engines.Engine,
+    console: consoles.Console,
+    *,
+    assume_yes: bool,
+    ask: Ask,
+) -> None:
+    """Bring up a stack whose machines live elsewhere, where nothing of it needs the pulumi CLI.
+
+    Raises:
+        engine_errors.NeedsCli: with the command that does it; nothing was touched.
+    """
+    if not assume_yes:
+        if not preview(target, console).changed:
+            console.print("nothing to do")
+        elif not ask("Do this?"):
+            raise errors.NotConfirmed("not confirmed; nothing was changed")
+    _report(engine.up(), console)
+
+
 def preview(target: targets.Target, console: consoles.Console) -> events.Result:
     """Show what `up` would do."""
     view = rendering.RunView(console, is_preview=True)
@@ -77,7 +98,8 @@ def destroy(
     """Take *target* down and forget its state; nothing but the toolchain's cache is left."""
     view = rendering.RunView(console)
     engine = _engine(target, view.listen)
-    hosts.ensure_own(target)
+    if target.is_embedded:
+        hosts.ensure_own(target)
     if not assume_yes:
         planned = rendering.RunView(console, is_preview=True)
         _report(_engine(target, planned.listen).preview_destroy(), console, "planned: ")
@@ -86,7 +108,8 @@ def destroy(
     with view.shown(), _substrate_heard(view.listen):
         result = engine.destroy()
     _report(result, console)
-    teardown.destroy(target.instance)  # also what no state knows of: an interrupted first up
+    if target.is_embedded:
+        teardown.destroy(target.instance)  # also what no state knows of: an interrupted first up
     engine.remove_stack()
     _forget_backend(target.backend, keeps_passphrase=stack_files.is_sealed(target.file))
     return result

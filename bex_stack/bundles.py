@@ -44,9 +44,13 @@ def wanted_by(stack: models.CapdSettings | models.CaphSettings) -> Wanted:
     files = [
         each
         for each in pins.FILES
-        if stack.provider in each.stacks and each.name not in stack.charts_left_out
+        if stack.provider in each.stacks and each.name not in stack.left_out
     ]
-    images = [each for each in pins.IMAGES if stack.provider in each.stacks]
+    images = [
+        each
+        for each in pins.IMAGES
+        if stack.provider in each.stacks and each.reference not in stack.left_out
+    ]
     if isinstance(stack, models.CapdSettings) and not stack.node_image:
         images.append(pins.NODE_IMAGES[stack.kubernetes_version])
     return Wanted(files, images)

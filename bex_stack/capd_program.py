@@ -22,37 +22,31 @@ def deploy(stack: models.CapdSettings, apps: Sequence[api.App]) -> None:
     infra = shared.infra_cluster_on(stack, _kind(stack, lock))
     clusters = shared.clusters_of(stack, infra, overlay(stack, lock), _platform(stack, lock))
     held, image = _registry(stack, clusters, lock)
-    front = _edge(stack, clusters, lock)
     domain = stack.base_domain or DOMAIN
+    # Whose edge it is, theirs are the certificates.
+    issuer = issuers.AUTHORITY if stack.platform == "charts" else ""
     options = shared.operator_options(
-        f"http://{{host}}:{stack.edge_http_port}",
-        domain,
-        registry.MACHINE_URL,
-        issuer=issuers.AUTHORITY,
+        _public_url(stack), domain, _registry_url(stack), issuer=issuer
     )
     # The operator's own machine is the one a scale-down never takes.
     pod = shared.pod_of(image, options, on_control_plane=True, replicas=stack.control_planes)
-    shared.app_layer(clusters, pod, apps, [held, front])
+    shared.app_layer(clusters, pod, apps, [*held, *_edge(stack, clusters, lock)])
     shared.autoscaler_of(stack, clusters, lock)
     pulumi.export("kubeconfig", clusters.apps.kubeconfig)
-    pulumi.export("registry", held.endpoint)
+    pulumi.export("registry", stack.registry_url or registry.endpoint(stack.registry_port))
     urls = {app.name: _url(stack, app, domain) for app in apps}
     pulumi.export("apps", urls)
 
 
 def overlay(stack: models.CapdSettings, lock: pins.Lock) -> list[shapes.Manifest]:
     """Render Cluster API's objects for *stack*."""
-    networks = (stack.pod_network, stack.service_network)
-    cluster = capd.cluster(
-        stack.cluster_name, stack.kubernetes_version, networks, stack.control_planes
-    )
     return capd.render(
         capd.Overlay(
-            cluster=cluster,
+            cluster=shared.cluster_of(stack, capd.CLUSTER_KIND),
             node_image=_node_image(stack, lock),
             load_balancer_image=stack.load_balancer_image
             or shared.on_docker(stack, pins.LOAD_BALANCER.reference),
-            registry_url=registry.MACHINE_URL,
+            registry_url=_registry_url(stack),
             mirror=shared.mirror_of(stack),
             workers=None if stack.is_autoscaled else stack.workers,
             workers_min=stack.workers_min,
@@ -77,9 +71,12 @@ def _kind(stack: models.CapdSettings, lock: pins.Lock) -> pulumi.Output[str] | N
 def _platform(stack: models.CapdSettings, lock: pins.Lock) -> shared.Platform:
     where = charts.ON_CONTROL_PLANE
     network = charts.pod_network(stack.cni, stack.pod_network, private=False)
+    networks = [network] if network else []
+    if stack.platform == "none":
+        return shared.Platform(networks, load_balancer=capd.load_balancer(stack.cluster_name))
     return shared.Platform(
         charts=[
-            *([network] if network else []),
+            *networks,
             charts.csr_approver(stack.cluster_name, where),
             charts.metrics_server(where),
         ],
@@ -92,8 +89,10 @@ def _platform(stack: models.CapdSettings, lock: pins.Lock) -> shared.Platform:
 
 def _registry(
     stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock
-) -> tuple[registry.LocalRegistry, Any]:
+) -> tuple[list[registry.LocalRegistry], Any]:
     """Register registry and operator image; return the registry and how the image is named."""
+    if stack.registry_url:
+        return [], stack.operator_image
     push = passwords.Password("registry-password", user=zot.PUSHER)
     args = registry.RegistryArgs(
         image=stack.registry_image or shared.on_docker(stack, lock.reference(pins.ZOT)),
@@ -104,7 +103,7 @@ def _registry(
     after = pulumi.ResourceOptions(depends_on=[clusters.infra])
     held = registry.LocalRegistry("registry", args, after)
     if stack.operator_image:
-        return held, stack.operator_image
+        return [held], stack.operator_image
     built = operator_image.OperatorImage(
         "operator-image",
         operator_image.OperatorImageArgs(
@@ -116,12 +115,14 @@ def _registry(
         ),
         pulumi.ResourceOptions(depends_on=[held]),
     )
-    return held, built.reference
+    return [held], built.reference
 
 
 def _edge(
     stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock
-) -> traefik.Traefik:
+) -> list[traefik.Traefik]:
+    if stack.platform == "none":
+        return []
     address = clusters.apps.address
     names = [DOMAIN, f"*.{DOMAIN}", address.apply(lambda ip: f"*.{ip}.sslip.io")]
     made = traefik.Traefik(
@@ -145,11 +146,21 @@ def _edge(
         ),
         pulumi.ResourceOptions(depends_on=[clusters.apps]),
     )
-    return made
+    return [made]
+
+
+def _registry_url(stack: models.CapdSettings) -> str:
+    """Say where machines reach the registry."""
+    return stack.registry_url or registry.MACHINE_URL
+
+
+def _public_url(stack: models.CapdSettings) -> str:
+    """Say where a host answers; an edge of somebody else's has the usual port."""
+    return "http://{host}" + (f":{stack.edge_http_port}" if stack.platform == "charts" else "")
 
 
 def _url(stack: models.CapdSettings, app: api.App, domain: str) -> str:
     host = api.main_host_of(app, domain)
     if host is None:
         return f"http://{app.name}.{api.NAMESPACE}.svc:{app.port}"
-    return f"http://{host}:{stack.edge_http_port}"
+    return _public_url(stack).format(host=host)

@@ -46,12 +46,9 @@ def deploy(stack: models.CaphSettings, apps: Sequence[api.App]) -> None:
 
 def overlay(stack: models.CaphSettings) -> caph.Overlay:
     """Turn settings into what the overlay depends on."""
-    networks = (stack.pod_network, stack.service_network)
     fallback = (stack.fallback_server_type, stack.fallback_location)
     return caph.Overlay(
-        cluster=caph.cluster(
-            stack.cluster_name, stack.kubernetes_version, networks, stack.control_planes
-        ),
+        cluster=shared.cluster_of(stack, caph.CLUSTER_KIND),
         location=stack.location,
         image=stack.image,
         ssh_key=stack.cluster_name,
@@ -85,7 +82,7 @@ def _day_0(stack: models.CaphSettings, lock: pins.Lock) -> pulumi.Output[str] | 
             ssh_private_key_file=stack.ssh_private_key_file,
             admin_addresses=stack.admin_addresses,
             k3s_sha256=lock.sha256(pins.K3S_BINARY),
-            known_hosts=f"{shared.KUBECONFIGS}/{pulumi.get_stack()}/known_hosts",
+            known_hosts=f"{models.KUBECONFIGS}/{pulumi.get_stack()}/known_hosts",
         ),
     )
     return day_0.kubeconfig

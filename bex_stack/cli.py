@@ -74,10 +74,11 @@ def up(choice: options.Choice, yes: options.Yes = False, output_json: options.Js
     rows = _app_rows(target)
     if output_json:
         printing.print_json({"apps": [row.as_dict() for row in rows]})
-    else:
+        return
+    if target.is_embedded:
         port, authority = target.embedded.edge_https_port, target.instance.edge_authority
         printing.out().print(f"https: port {port}, authority {authority}", soft_wrap=True)
-        _print_apps(rows)
+    _print_apps(rows)
 
 
 @app.command()

@@ -19,12 +19,10 @@ from components import (
     infra_cluster,
     pins,
 )
-from components.manifests import charts, operator_pod, registries, shapes
+from components.manifests import charts, cluster_api, operator_pod, registries, shapes
 
 PINNED_FOLDER = ".bex/pins"
 """Where `bex pins fetch` puts files, below the project."""
-KUBECONFIGS = "infra"
-"""Folder of the project for the kubeconfigs of its stacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def lock_of(stack: models.CapdSettings | models.CaphSettings) -> pins.Lock:
     """
     lock = pins.lock()
     open_ends = [f"{key} is not set" for key in stack.unfinished]
-    unlocked = [name for name in lock.missing(stack.provider) if name not in stack.charts_left_out]
+    unlocked = [name for name in lock.missing(stack.provider) if name not in stack.left_out]
     if unlocked:
         open_ends.append(
             f"{len(unlocked)} files and images from outside, like {unlocked[0]}, have no checksum "
@@ -92,6 +90,19 @@ def on_docker(stack: models.ClusterApiSettings, reference: str) -> str:
     """
     mirror, rest = mirror_of(stack), reference.partition("/")[2]
     return f"{mirror}/{rest}" if mirror else reference
+
+
+def cluster_of(stack: models.ClusterApiSettings, kind: str) -> cluster_api.Cluster:
+    """Describe the app cluster; *kind*: the provider's own cluster object's."""
+    return cluster_api.Cluster(
+        name=stack.cluster_name,
+        version=stack.kubernetes_version,
+        pod_network=stack.pod_network,
+        service_network=stack.service_network,
+        control_planes=stack.control_planes,
+        infrastructure_kind=kind,
+        unhealthy_seconds=stack.unhealthy_seconds,
+    )
 
 
 def infra_cluster_on(
@@ -129,15 +140,10 @@ def clusters_of(
             storage=platform.storage,
             folder=folder_of(stack),
             load_balancer=platform.load_balancer,
-            kubeconfig_file=kubeconfig_file(stack),
+            kubeconfig_file=stack.kubeconfig_file(pulumi.get_stack()),
         ),
     )
     return Clusters(infra, apps)
-
-
-def kubeconfig_file(stack: models.ClusterApiSettings) -> str:
-    """Name the file with the app cluster's kubeconfig, below the project."""
-    return f"{KUBECONFIGS}/{pulumi.get_stack()}/{stack.cluster_name}.kubeconfig"
 
 
 def app_layer(

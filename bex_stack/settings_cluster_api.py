@@ -1,6 +1,7 @@
 """The settings of the stacks whose machines Cluster API makes: Docker containers, servers."""
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import pydantic
@@ -12,6 +13,8 @@ Location = Literal["", "fsn1", "nbg1", "hel1", "ash", "hil", "sin"]
 ServerType = Annotated[str, pydantic.AfterValidator(server_types.check)]
 
 MIRROR_PARTS = 2
+KUBECONFIGS = "infra"
+"""Folder of the project for the kubeconfigs of its stacks."""
 
 
 class ClusterApiSettings(Settings):
@@ -38,6 +41,9 @@ class ClusterApiSettings(Settings):
     """The services' network (IPv4)."""
     cni: Literal["calico", "cilium", "none"] = "calico"
     """Pod network that is installed; `none`: bring your own, machines are not Ready before."""
+    unhealthy_seconds: Annotated[int, pydantic.Field(ge=60, le=7200)] = 600
+    """How long a machine may be not Ready before another takes its place, 60-7200 s; less than a
+    fresh machine takes to get its pod network replaces healthy ones for ever."""
     base_domain: str = ""
     """Domain below which an app with `expose: true` has its name; empty: `localhost` on capd, no
     such names on caph."""
@@ -65,16 +71,26 @@ class ClusterApiSettings(Settings):
             raise ValueError("bex:mirror must be [REGISTRY, FOLDER]")
         return self
 
+    def kubeconfig_file(self, stack: str) -> str:
+        """Name the file with the app cluster's kubeconfig, below the project."""
+        return f"{KUBECONFIGS}/{stack}/{self.cluster_name}.kubeconfig"
+
     @property
     def unfinished(self) -> tuple[str, ...]:
         """Keys a preview does without and an `up` does not."""
         return ()
 
     @property
-    def charts_left_out(self) -> frozenset[str]:
-        """Names of the pinned charts that this stack does not use."""
-        networks = {"calico": pins.CALICO_CHART.name, "cilium": pins.CILIUM_CHART.name}
-        return frozenset(name for choice, name in networks.items() if choice != self.cni)
+    def left_out(self) -> frozenset[str]:
+        """Names of the pinned files and images that this stack does without."""
+        networks = {"calico": pins.CALICO_CHART, "cilium": pins.CILIUM_CHART}
+        others = [chart for choice, chart in networks.items() if choice != self.cni]
+        groups: list[Sequence[pins.File | pins.Image]] = [others]
+        if not self.is_autoscaled:
+            groups.append((pins.AUTOSCALER, pins.PAUSE))
+        if self.cluster_api == "existing":
+            groups += [pins.PROVIDERS, pins.OF_CLUSTER_API]
+        return pins.names_of(*groups)
 
     @property
     def is_autoscaled(self) -> bool:
@@ -100,12 +116,22 @@ class CapdSettings(ClusterApiSettings):
     """Image of the control plane's load balancer; empty: the one the pins name."""
     registry_image: str = ""
     """Image of the OCI registry; empty: the Zot that the pins name."""
+    registry_url: Annotated[str, pydantic.Field(pattern=r"^(https?://[^/\s]+)?$")] = ""
+    """An OCI registry of yours as machines reach it, like http://registry.lan:5000; they know it as
+    `localhost:5050`. Empty: Zot runs beside them. With it `bex:operatorImage` must be set."""
+    platform: Literal["charts", "none"] = "charts"
+    """What the app cluster is furnished with besides its pod network: `charts` installs volumes,
+    metrics, the edge and what approves kubelets' certificates; `none`: bring your own."""
 
     @pydantic.model_validator(mode="after")
     def _has_a_node_image(self) -> Self:
         ports = (self.edge_http_port, self.edge_https_port, self.registry_port)
         if len(set(ports)) != len(ports):
             raise ValueError("bex:edgeHttpPort, bex:edgeHttpsPort and bex:registryPort must differ")
+        if self.registry_url and not self.operator_image:
+            raise ValueError(
+                "bex:operatorImage must be set with bex:registryUrl: nothing is pushed there"
+            )
         if not self.node_image and self.kubernetes_version not in pins.NODE_IMAGES:
             known = ", ".join(pins.NODE_IMAGES)
             raise ValueError(
@@ -113,6 +139,22 @@ class CapdSettings(ClusterApiSettings):
                 f"must be one that kind has an image for: {known}"
             )
         return self
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """What a person brings along takes the place of something pinned."""
+        replaced: dict[pins.Image, str] = {
+            pins.ZOT: self.registry_url or self.registry_image,
+            pins.LOAD_BALANCER: self.load_balancer_image,
+            pins.OPERATOR_BUILD: self.operator_image,
+            pins.OPERATOR_RUNTIME: self.operator_image,
+        }
+        made = super().left_out | pins.names_of([pin for pin, own in replaced.items() if own])
+        if self.platform == "charts":
+            return made
+        made |= pins.names_of(pins.PLATFORM_CHARTS, pins.OF_PLATFORM, pins.OF_LOCAL_PATH)
+        is_unused = self.cluster_api == "existing"
+        return made | pins.names_of(pins.OF_CERT_MANAGER if is_unused else ())
 
 
 class CaphSettings(ClusterApiSettings):

@@ -54,6 +54,13 @@ class Target:
         return self.embedded.as_instance(settings.home())
 
     @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig of the cluster its apps run in; there once the stack is up."""
+        if isinstance(self.settings, models.EmbeddedSettings):
+            return self.instance.kubeconfig
+        return self.project / self.settings.kubeconfig_file(self.stack)
+
+    @property
     def backend(self) -> Path:
         """Folder of Pulumi's file backend (`pulumi login file://…`)."""
         return settings.home() / "pulumi"

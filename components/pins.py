@@ -143,20 +143,27 @@ CSI_CHART = _chart(
     ("caph",),
 )
 
-FILES: Sequence[File] = (
+PROVIDERS: Sequence[File] = (
     CERT_MANAGER_MANIFEST,
     *CORE,
     *BOOTSTRAP,
     *CONTROL_PLANE,
     *DOCKER,
     *HETZNER,
-    K3S_BINARY,
-    CALICO_CHART,
-    CILIUM_CHART,
+)
+"""What `clusterctl init` installs."""
+PLATFORM_CHARTS: Sequence[File] = (
     CERT_MANAGER_CHART,
     TRAEFIK_CHART,
     METRICS_CHART,
     CSR_APPROVER_CHART,
+)
+FILES: Sequence[File] = (
+    *PROVIDERS,
+    *PLATFORM_CHARTS,
+    K3S_BINARY,
+    CALICO_CHART,
+    CILIUM_CHART,
     CCM_CHART,
     CSI_CHART,
 )
@@ -166,17 +173,18 @@ PAUSE = Image("registry.k8s.io/pause:3.10.2", BOTH)
 AUTOSCALER = Image("registry.k8s.io/autoscaling/cluster-autoscaler:v1.35.0", BOTH)
 LOCAL_PATH = Image("docker.io/rancher/local-path-provisioner:v0.0.36", ("capd",))
 LOCAL_PATH_WORKER = Image("docker.io/library/busybox:1.37.0", ("capd",))
+OF_LOCAL_PATH: Sequence[Image] = (LOCAL_PATH, LOCAL_PATH_WORKER)
 LOAD_BALANCER = Image("docker.io/kindest/haproxy:v20230606-42a2262b", ("capd",))
 
 OPERATOR_BUILD = Image("docker.io/library/python:3.11-slim-bookworm", ("capd",))
 OPERATOR_RUNTIME = Image("gcr.io/distroless/python3-debian12:nonroot", ("capd",))
 """What `operator/Dockerfile` starts from; tags that move, so the digests decide."""
 
-OF_CHARTS: Sequence[Image] = (
-    *(
-        Image(f"quay.io/jetstack/cert-manager-{part}:{CERT_MANAGER}", BOTH)
-        for part in ("controller", "webhook", "cainjector", "startupapicheck", "acmesolver")
-    ),
+OF_CERT_MANAGER: Sequence[Image] = tuple(
+    Image(f"quay.io/jetstack/cert-manager-{part}:{CERT_MANAGER}", BOTH)
+    for part in ("controller", "webhook", "cainjector", "startupapicheck", "acmesolver")
+)
+OF_CLUSTER_API: Sequence[Image] = (
     *(
         Image(f"registry.k8s.io/cluster-api/{part}:{CLUSTER_API}", BOTH)
         for part in (
@@ -187,11 +195,18 @@ OF_CHARTS: Sequence[Image] = (
     ),
     Image(f"gcr.io/k8s-staging-cluster-api/capd-manager:{CLUSTER_API}", ("capd",)),
     Image(f"ghcr.io/syself/caph:{CAPH}", ("caph",)),
-    Image("docker.io/hetznercloud/hcloud-cloud-controller-manager:v1.31.1", ("caph",)),
-    Image("docker.io/hetznercloud/hcloud-csi-driver:v2.21.2", ("caph",)),
+)
+OF_PLATFORM: Sequence[Image] = (
     Image("docker.io/library/traefik:v3.7.5", BOTH),
     Image("registry.k8s.io/metrics-server/metrics-server:v0.7.2", BOTH),
     Image("ghcr.io/postfinance/kubelet-csr-approver:v1.2.7", BOTH),
+)
+OF_CHARTS: Sequence[Image] = (
+    *OF_CERT_MANAGER,
+    *OF_CLUSTER_API,
+    *OF_PLATFORM,
+    Image("docker.io/hetznercloud/hcloud-cloud-controller-manager:v1.31.1", ("caph",)),
+    Image("docker.io/hetznercloud/hcloud-csi-driver:v2.21.2", ("caph",)),
 )
 """Images that charts and components name themselves; a mirror must have them. Those of the pod
 networks and of the CSI driver's sidecars are not here yet: their names are inside the charts."""
@@ -219,6 +234,15 @@ table in Cluster API's Docker provider (`infrastructure/kind/mapper.go` of the m
 CLOUD_IMAGES: Mapping[str, str] = {"infra": "ubuntu-24.04"}
 """Hetzner's own images; it replaces them in place, so they have a name and no checksum. Machines
 of the app cluster start from a snapshot of yours: `bex:machineImage`."""
+
+
+def names_of(*groups: Sequence[File | Image]) -> frozenset[str]:
+    """Name what is in *groups* as the lock does."""
+    return frozenset(
+        each.name if isinstance(each, File) else each.reference
+        for group in groups
+        for each in group
+    )
 
 
 @dataclass(frozen=True, slots=True)

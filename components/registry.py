@@ -28,6 +28,11 @@ class RegistryArgs:
     """Size of the volume, for the pod."""
 
 
+def endpoint(port: int) -> str:
+    """Name the container's registry as this host reaches it: HOST:PORT."""
+    return f"localhost:{port}"
+
+
 class LocalRegistry(pulumi.ComponentResource):
     """Zot as the container `bex-zot` with a volume, on kind's network."""
 
@@ -41,7 +46,7 @@ class LocalRegistry(pulumi.ComponentResource):
         import pulumi_docker as docker
 
         child = pulumi.ResourceOptions(parent=self)
-        self.endpoint = f"localhost:{args.port}"
+        self.endpoint = endpoint(args.port)
         volume = docker.Volume(f"{name}-data", name=f"{CONTAINER}-data", opts=child)
         image = docker.RemoteImage(f"{name}-image", name=args.image, keep_locally=True, opts=child)
         digest = hashlib.sha256(zot.configuration_text().encode()).hexdigest()

@@ -72,13 +72,13 @@ class Binary:
     """Files that come with it, in `share/` beside `bin/`."""
 
 
-def _kubernetes(name: str, seconds: int) -> Binary:
+def _kubernetes(name: str, seconds: int, family: str = "kubernetes") -> Binary:
     stamps = [
         Stamp(f"{package}.{symbol}", "k8s.io/kubernetes", part)
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
         for symbol, part in _GIT_VERSION
     ]
-    return Binary(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}", seconds, tuple(stamps))
+    return Binary(name, family, f"k8s.io/kubernetes/cmd/{name}", seconds, tuple(stamps))
 
 
 _GIT_VERSION: tuple[tuple[str, Part], ...] = (
@@ -161,6 +161,7 @@ _TABLE = (
         100,
         (Stamp(f"{_BUILDKIT}/version.Version", _BUILDKIT),),
     ),
+    _kubernetes("kubeadm", 12, "node"),
     Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 15, data=(_KWOK_STAGES,)),
 )
 
@@ -178,7 +179,9 @@ SIMULATED = ("kwok",)
 """Built only for a stack with simulated machines."""
 BUILDS = ("bex-build", "buildkitd")
 """What images are built with in the cluster; needed from the first App with a repository on."""
-ON_DEMAND = (*SIMULATED, *BUILDS)
+NODE = ("kubeadm",)
+"""Built only for machines of the stack `local` that no image registry has."""
+ON_DEMAND = (*SIMULATED, *BUILDS, *NODE)
 """Built only where something asks for them."""
 FIRST_APP = (*CONTROL_PLANE, *REGISTRY, *MACHINE, *EDGE)
 """All that must be there before the first app answers on real machines."""

@@ -1,6 +1,8 @@
 """A kind cluster: Kubernetes in one Docker container, here for Cluster API's own use."""
 
+import copy
 import json
+import os
 from typing import Any
 
 import pulumi
@@ -12,9 +14,13 @@ CREATE_SECONDS = 600
 CALL_SECONDS = 60
 
 
+SOCKET = "/var/run/docker.sock"
+NETWORK = "kind"
+"""Docker network that kind makes and leaves behind."""
+
+
 def configuration(cni: str) -> dict[str, Any]:
     """Render kind's configuration: the node sees this host's Docker, to make machines with it."""
-    socket = "/var/run/docker.sock"
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
@@ -26,10 +32,25 @@ def configuration(cni: str) -> dict[str, Any]:
         "nodes": [
             {
                 "role": "control-plane",
-                "extraMounts": [{"hostPath": socket, "containerPath": socket}],
+                "extraMounts": [{"hostPath": SOCKET, "containerPath": SOCKET}],
             }
         ],
     }
+
+
+def on_docker(configuration: dict[str, Any], docker_host: str) -> dict[str, Any]:
+    """Return *configuration* for the Docker behind DOCKER_HOST: a socket may lie elsewhere.
+
+    No input of the resource: another shell's Docker must not replace the cluster.
+    """
+    if not docker_host.startswith("unix://"):
+        return configuration
+    made = copy.deepcopy(configuration)
+    for node in made["nodes"]:
+        for mount in node["extraMounts"]:
+            if mount["hostPath"] == SOCKET:
+                mount["hostPath"] = docker_host.removeprefix("unix://")
+    return made
 
 
 class KindProvider(resources.Provider):
@@ -53,8 +74,9 @@ class KindProvider(resources.Provider):
 
     def _create(self, name: str, props: resources.Inputs) -> None:
         # kind merges into a kubeconfig unless it is given one; the user's own is left alone.
+        wanted = on_docker(props["configuration"], os.environ.get("DOCKER_HOST", ""))
         with (
-            programs.private_file(json.dumps(props["configuration"]), "kind.json") as config,
+            programs.private_file(json.dumps(wanted), "kind.json") as config,
             programs.private_file("", "kubeconfig") as kubeconfig,
         ):
             command = ["kind", "create", "cluster", "--name", name, "--image", str(props["image"])]
@@ -67,11 +89,22 @@ class KindProvider(resources.Provider):
         return dynamic.ReadResult(id_ if id_ in found.split() else "", props)
 
     def remove(self, props: resources.Inputs) -> None:
-        """Delete the container and its network endpoint."""
+        """Delete the container, and the network once nobody is on it."""
         with programs.private_file("", "kubeconfig") as kubeconfig:
             command = ["kind", "delete", "cluster", "--name", str(props["cluster"])]
             command += ["--kubeconfig", str(kubeconfig)]
             programs.run(command, timeout_seconds=CREATE_SECONDS)
+        _remove_network()
+
+
+def _remove_network() -> None:
+    """Remove what kind leaves behind; another cluster, or a container of somebody's, keeps it."""
+    listed = ["docker", "network", "ls", "--quiet", "--filter", f"name=^{NETWORK}$"]
+    if not programs.run(listed, timeout_seconds=CALL_SECONDS).strip():
+        return
+    asked = ["docker", "network", "inspect", NETWORK, "--format", "{{len .Containers}}"]
+    if programs.run(asked, timeout_seconds=CALL_SECONDS).strip() == "0":
+        programs.run(["docker", "network", "rm", NETWORK], timeout_seconds=CALL_SECONDS)
 
 
 class KindCluster(dynamic.Resource, module="bex", name="KindCluster"):

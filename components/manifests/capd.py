@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from components.manifests import cluster_api, registries, shapes
 
 VERSION = "infrastructure.cluster.x-k8s.io/v1beta2"
+CLUSTER_KIND = "DevCluster"
 POOL = "worker-0"
 
 KUBELET_ARGS = {
@@ -31,13 +32,6 @@ class Overlay:
     """Machines for apps; None when the autoscaler decides between the two bounds."""
     workers_min: int = 0
     workers_max: int = 0
-
-
-def cluster(
-    name: str, version: str, networks: tuple[str, str], control_planes: int
-) -> cluster_api.Cluster:
-    """Describe the cluster; *networks* are the pods' and the services'."""
-    return cluster_api.Cluster(name, version, *networks, control_planes, "DevCluster")
 
 
 def render(overlay: Overlay) -> list[shapes.Manifest]:
@@ -82,7 +76,7 @@ def _dev_cluster(overlay: Overlay) -> shapes.Manifest:
     spec = {"backend": {"docker": {"loadBalancer": balancer}}}
     return shapes.make(
         VERSION,
-        "DevCluster",
+        CLUSTER_KIND,
         overlay.cluster.name,
         {"spec": spec},
         namespace=cluster_api.NAMESPACE,

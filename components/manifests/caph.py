@@ -14,6 +14,7 @@ from components.manifests import cluster_api, registries, shapes
 VERSION = "infrastructure.cluster.x-k8s.io/v1beta1"
 SECRET, TOKEN_KEY = "hetzner", "hcloud"
 """Secret with the API token, and the key in it; CAPH copies it into the app cluster."""
+CLUSTER_KIND = "HetznerCluster"
 NETWORK = "10.10.0.0/16"
 SUBNET = "10.10.0.0/24"
 GROUP_SIZE = 10
@@ -57,13 +58,6 @@ class Overlay:
     fallback: tuple[str, str] | None
     """Server type and location of the pool that steps in when the location is sold out."""
     mirror: str | None
-
-
-def cluster(
-    name: str, version: str, networks: tuple[str, str], control_planes: int
-) -> cluster_api.Cluster:
-    """Describe the cluster; *networks* are the pods' and the services'."""
-    return cluster_api.Cluster(name, version, *networks, control_planes, "HetznerCluster")
 
 
 def render(overlay: Overlay) -> list[shapes.Manifest]:
@@ -146,7 +140,7 @@ def _hetzner_cluster(overlay: Overlay) -> shapes.Manifest:
     }
     return shapes.make(
         VERSION,
-        "HetznerCluster",
+        CLUSTER_KIND,
         overlay.cluster.name,
         {"spec": spec},
         namespace=cluster_api.NAMESPACE,

@@ -99,6 +99,8 @@ class Cluster:
     control_planes: int
     infrastructure_kind: str
     """Kind of the provider's cluster object; its name is the cluster's."""
+    unhealthy_seconds: int = UNHEALTHY_SECONDS
+    """How long a machine may be not Ready before it is replaced."""
 
 
 def cluster(wanted: Cluster) -> Manifest:
@@ -198,20 +200,14 @@ def pool(wanted: Cluster, machines: Machines, each: Pool) -> list[Manifest]:
         labels={"cluster.x-k8s.io/cluster-name": wanted.name},
         annotations=_autoscaler_hints(each),
     )
-    return [template, bootstrap, deployment, health_check(wanted.name, name, selector, machines)]
+    check = _health_check(wanted, name, selector, machines.remediation)
+    return [template, bootstrap, deployment, check]
 
 
 def control_plane_health_check(wanted: Cluster) -> Manifest:
     """Render the check of control-plane machines: one at a time, never over the provider's way."""
     labels = {"cluster.x-k8s.io/control-plane": ""}
-    return _health_check(wanted.name, control_plane_name(wanted.name), labels, None)
-
-
-def health_check(
-    cluster_name: str, name: str, labels: Mapping[str, str], machines: Machines
-) -> Manifest:
-    """Render the check of a pool's machines."""
-    return _health_check(cluster_name, name, labels, machines.remediation)
+    return _health_check(wanted, control_plane_name(wanted.name), labels, None)
 
 
 def control_plane_name(cluster_name: str) -> str:
@@ -340,14 +336,14 @@ def _autoscaler_hints(each: Pool) -> dict[str, str]:
 
 
 def _health_check(
-    cluster_name: str, name: str, labels: Mapping[str, str], template: Mapping[str, str] | None
+    wanted: Cluster, name: str, labels: Mapping[str, str], template: Mapping[str, str] | None
 ) -> Manifest:
     conditions = [
-        {"type": "Ready", "status": status, "timeoutSeconds": UNHEALTHY_SECONDS}
+        {"type": "Ready", "status": status, "timeoutSeconds": wanted.unhealthy_seconds}
         for status in ("Unknown", "False")
     ]
     spec: Manifest = {
-        "clusterName": cluster_name,
+        "clusterName": wanted.name,
         "selector": {"matchLabels": dict(labels)},
         "checks": {
             "nodeStartupTimeoutSeconds": STARTUP_SECONDS,

@@ -111,3 +111,17 @@ def test_impossible_stack_is_refused_with_file_and_rule(given: dict[str, str], r
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def test_registry_of_ones_own_needs_an_operator_image() -> None:
+    """Nothing is pushed to it, so nothing could be built for it."""
+    with pytest.raises(errors.BadSettings, match="bex:operatorImage must be set"):
+        settings.parse({**CAPD, "bex:registryUrl": "http://registry.lan:5000"}, source=FILE)
+
+
+@pytest.mark.parametrize("url", ["registry.lan:5000", "http://registry.lan/v2", "ftp://registry"])
+def test_registry_url_is_scheme_and_host(url: str) -> None:
+    """It becomes a line of containerd's configuration on every machine."""
+    given = {**CAPD, "bex:registryUrl": url, "bex:operatorImage": "localhost:5050/bex/operator:1"}
+    with pytest.raises(errors.BadSettings, match="bex:registryUrl"):
+        settings.parse(given, source=FILE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bex_stack import errors, program, stack_files
+from bex_stack import errors, program, settings, stack_files
 from components import pins
 from components.manifests import operator, operator_pod
 from tests.support import pulumi_recorder
@@ -316,3 +316,61 @@ def images_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from images_in(each)
+
+
+def test_local_stack_on_what_one_brings_along_needs_no_cli(tmp_path: Path) -> None:
+    """With every door open nothing is left that only a plugin can make."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("made up")
+    recording = record(
+        "local",
+        clusterApi="existing",
+        infraKubeconfig=str(kubeconfig),
+        cni="none",
+        platform="none",
+        registryUrl="http://registry.lan:5000",
+        operatorImage="localhost:5050/bex/operator:1",
+    )
+    foreign = {
+        each.type
+        for each in recording.resources
+        if each.is_custom
+        and (not each.type.startswith(("kubernetes:", "pulumi")) or "helm.sh" in each.type)
+    }
+
+    assert foreign == set()
+    assert recording.of_type("kubernetes:cluster.x-k8s.io/v1beta2:Cluster")
+    files = json.dumps([each.inputs for each in recording.resources])
+    assert "http://registry.lan:5000" in files
+
+
+@pytest.mark.parametrize("stack", ["local", "hetzner"])
+def test_patience_with_machines_is_a_setting(stack: str) -> None:
+    """Every health check waits as long as the stack says."""
+    checks = record(stack, unhealthySeconds="90").of_type(
+        "kubernetes:cluster.x-k8s.io/v1beta2:MachineHealthCheck"
+    )
+    seconds = {
+        condition["timeoutSeconds"]
+        for check in checks
+        for condition in check.inputs["spec"]["checks"]["unhealthyNodeConditions"]
+    }
+
+    assert seconds == {90}
+
+
+def test_stack_on_what_one_brings_along_waits_for_no_checksum() -> None:
+    """What is left out needs none, or an `up` would be refused for something it never fetches."""
+    given = {
+        **stack_files.read_config(ROOT / "Pulumi.local.yaml"),
+        "bex:clusterApi": "existing",
+        "bex:infraKubeconfig": "made-up",
+        "bex:cni": "none",
+        "bex:platform": "none",
+        "bex:registryUrl": "http://registry.lan:5000",
+        "bex:operatorImage": "localhost:5050/bex/operator:1",
+        "bex:loadBalancerImage": "registry.lan/haproxy:1",
+    }
+    stack = settings.parse(given, source="Pulumi.test.yaml")
+
+    assert set(pins.Lock({}, {}).missing("capd")) - stack.left_out == set()

@@ -25,7 +25,7 @@ from components import (
     traefik,
 )
 from components.dynamic import clusterctl
-from components.manifests import capd, charts, issuers
+from components.manifests import capd, charts, cluster_api, issuers
 from tests.support import pulumi_recorder
 
 IMAGE = "registry.example/image:1@sha256:0"
@@ -42,7 +42,8 @@ def clusters() -> tuple[pulumi.ProviderResource, pulumi.ProviderResource]:
 
 def overlay() -> list[dict[str, Any]]:
     """Render the overlay of a cluster of containers."""
-    cluster = capd.cluster("bex", pins.KUBERNETES, ("10.244.0.0/16", "10.96.0.0/16"), 1)
+    networks = ("10.244.0.0/16", "10.96.0.0/16")
+    cluster = cluster_api.Cluster("bex", pins.KUBERNETES, *networks, 1, capd.CLUSTER_KIND)
     return capd.render(capd.Overlay(cluster, IMAGE, IMAGE, registry.MACHINE_URL, None, 2))
 
 

@@ -189,3 +189,30 @@ def test_only_inputs_that_count_are_a_change(
 
     assert diff.replaces == replaced
     assert diff.changes is bool(replaced)
+
+
+def test_kind_node_sees_the_docker_that_makes_it() -> None:
+    """Rootless Docker listens elsewhere; the node knows it by the usual path all the same."""
+    made = kind.on_docker(kind.configuration("kindnet"), "unix:///run/user/1000/docker.sock")
+
+    (node,) = made["nodes"]
+    assert node["extraMounts"] == [
+        {"hostPath": "/run/user/1000/docker.sock", "containerPath": kind.SOCKET}
+    ]
+    assert kind.on_docker(made, "ssh://elsewhere") == made
+
+
+@pytest.mark.parametrize(("on_it", "removed"), [(0, True), (2, False)])
+def test_network_of_kind_goes_with_the_last_container(
+    script: Script, tmp_path: Path, on_it: int, removed: bool
+) -> None:
+    """kind leaves it behind; somebody else's container keeps it."""
+    script("kind", "exit 0")
+    script(
+        "docker",
+        f'echo "$*" >> {tmp_path}/calls; '
+        f'case "$*" in "network ls"*) echo id;; "network inspect"*) echo {on_it};; esac',
+    )
+    kind.KindProvider().remove({"cluster": "bex-mgmt"})
+
+    assert ("network rm kind" in (tmp_path / "calls").read_text()) == removed

@@ -62,9 +62,8 @@ def definitions(folders: Iterable[Path]) -> list[Manifest]:
     return found
 
 
-@contextlib.asynccontextmanager
-async def loaded(api: client.Client, manifests: Sequence[Manifest]) -> AsyncIterator[None]:
-    """Serve definitions as long as the block lasts."""
+async def define(api: client.Client, manifests: Sequence[Manifest]) -> None:
+    """Let a server know definitions, and wait until it serves them."""
     for manifest in manifests:
         await api.apply(manifest, field_manager="test", force=True)
     names = [manifest["metadata"]["name"] for manifest in manifests]
@@ -73,12 +72,19 @@ async def loaded(api: client.Client, manifests: Sequence[Manifest]) -> AsyncIter
     async def served() -> bool:
         return all([_is_established(await api.get(kind, name)) for name in names])
 
+    await waiting.until(served, "Cluster API's kinds are served")
+
+
+@contextlib.asynccontextmanager
+async def loaded(api: client.Client, manifests: Sequence[Manifest]) -> AsyncIterator[None]:
+    """Serve definitions as long as the block lasts."""
     try:
-        await waiting.until(served, "Cluster API's kinds are served")
+        await define(api, manifests)
         yield
     finally:
-        for name in names:
-            await api.delete(kind, name)
+        kind = await api.resolve("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        for manifest in manifests:
+            await api.delete(kind, manifest["metadata"]["name"])
 
 
 async def refusals(api: client.Client, manifests: Sequence[Manifest]) -> list[str]:
