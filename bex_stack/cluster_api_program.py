@@ -175,11 +175,15 @@ def operator_options(
 ) -> dict[str, str]:
     """Spell what the operator is told about the stack's edge and registry.
 
-    The *issuer* is cert-manager's: who signs certificates of hosts.
+    The *issuer* is cert-manager's: who signs certificates of hosts; empty: there is none.
     """
-    made = {"public-url": public_url, "registries": f"{registries.KNOWN_AS}={registry_url}"}
-    made[operator_pod.ISSUER_OPTION] = issuer
-    return {**made, **({"base-domain": domain} if domain else {})}
+    given = {
+        "public-url": public_url,
+        "registries": f"{registries.KNOWN_AS}={registry_url}",
+        operator_pod.ISSUER_OPTION: issuer,
+        "base-domain": domain,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def autoscaler_of(stack: models.ClusterApiSettings, clusters: Clusters, lock: pins.Lock) -> None:

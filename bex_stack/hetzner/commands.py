@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -77,7 +76,7 @@ def destroy(target: targets.Target, console: consoles.Console, *, assume_yes: bo
     wanted = inventory_of(target)
     with access.connect(access.token_of(target)) as connection:
         things = connection.things()
-        kubeconfig = _kubeconfig(target, wanted)
+        kubeconfig = target.kubeconfig
         runs = draining.has_machines(wanted, things)
         if runs and not kubeconfig.is_file():
             raise errors.BadSettings(
@@ -111,13 +110,6 @@ def inventory_of(target: targets.Target) -> "Inventory":
     from bex_stack.hetzner import inventory
 
     return inventory.of(target.settings, target.stack, caph_program.overlay(target.settings))
-
-
-def _kubeconfig(target: targets.Target, wanted: "Inventory") -> Path:
-    from bex_stack import cluster_api_program
-
-    folder = target.project / cluster_api_program.KUBECONFIGS / target.stack
-    return folder / f"{wanted.cluster}.kubeconfig"
 
 
 def _rest(steps: "Sequence[draining.Step]") -> str:
