@@ -34,6 +34,17 @@ test: venv ## The whole suite, on clusters of its own.
 	@$(BIN)/bex setup --yes
 	$(BIN)/pytest --numprocesses $(WORKERS) --no-loadscope-reorder
 
+# In an environment of its own, as the CLI wants it: CrossGuard's package needs another protobuf.
+policy: policy/.venv/.ready ## Prepare the policy pack: pulumi preview --policy-pack policy
+
+policy/.venv/.ready: policy/requirements.lock
+	@$(PYTHON) -m venv policy/.venv
+	@policy/.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r policy/requirements.lock
+	@touch $@
+
+check-policy: venv policy ## The policy pack in its own environment, asked as the CLI asks.
+	$(BIN)/pytest --durations=0 tests/policy/check_pack.py
+
 check-caph: venv ## The hetzner overlay against CAPH's own definitions: make check-caph CRDS=DIR
 	@test -n "$(CRDS)" || { echo "name the folder with CAPH's definitions: make check-caph CRDS=DIR"; exit 2; }
 	CRDS=$(abspath $(CRDS)) $(BIN)/pytest --durations=0 tests/caph/check_caph.py
@@ -83,6 +94,7 @@ lock: venv ## Lock the dependencies again after editing requirements/*.in.
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/operator.in -o requirements/operator.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate bench/operator/kopf.in -o bench/operator/kopf.lock
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/mutants.in -o requirements/mutants.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate policy/requirements.txt -o policy/requirements.lock
 
 clean: ## Remove the virtual environment and caches of the tools (not the toolchain cache).
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) policy/.venv .mypy_cache .ruff_cache .pytest_cache

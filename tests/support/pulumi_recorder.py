@@ -29,6 +29,7 @@ INVENTED = {
     "address": "192.0.2.3",
     "imageId": "sha256:1",
     "repoDigest": "localhost:5050/bex/operator@sha256:1",
+    "reference": "localhost:5050/bex/operator:1",
     "kubeconfig": "made up",
     "password": "made up",
     "htpasswd": "made up",
