@@ -6,7 +6,7 @@ STACK ?= embedded
 WORKERS ?= 2
 CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
-.PHONY: up destroy test check check-builds check-caph check-cli check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
+.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -52,6 +52,10 @@ check-caph: venv ## The hetzner overlay against CAPH's own definitions: make che
 check-builds: venv ## Go, Python and Node projects from git, with a Dockerfile and without, on base images made here.
 	@$(BIN)/bex setup --yes
 	$(BIN)/pytest --durations=0 -s tests/languages/check_builds.py
+
+check-registry: venv ## A registry's life of thousands of pushes, deploys, rollbacks and collections (SEED=1 ACTIONS=3000).
+	@$(BIN)/bex setup --yes
+	BEX_REGISTRY_ACTIONS=$(or $(ACTIONS),3000) BEX_REGISTRY_SEED=$(or $(SEED),1) $(BIN)/pytest --timeout 0 tests/integration/test_registry_collection.py
 
 check-cli: venv ## A Pulumi CLI and the engine take turns on one stack: make check-cli PULUMI=PATH
 	@test -x "$(PULUMI)" || { echo "name the CLI, its Python language host beside it: make check-cli PULUMI=PATH"; exit 2; }

@@ -1,24 +1,28 @@
-"""`bex images`: base images for builds on a host without an image registry in reach."""
+"""`bex images`: what the stack's registry holds beside what builds push, and what it may lose."""
 
 from typing import Annotated
 
 import typer
 
-from bex_stack import options, printing
+from bex_stack import app_access, options, printing
 
+_HELP = "The registry of the stack: base images, and room."
 _NAMES = "debian, golang, node, python"
 
 
 def register(app: typer.Typer) -> None:
     """Add the group to *app*."""
-    group = typer.Typer(no_args_is_help=True, help="Base images for builds.")
+    group = typer.Typer(
+        no_args_is_help=True, help="The registry of the stack: base images, and room."
+    )
     group.command("seed")(options.of_stack(seed))
+    group.command("collect")(options.of_stack(collect))
     group.callback()(_group)
     app.add_typer(group, name="images")
 
 
 def _group() -> None:
-    """Base images for builds."""
+    """The registry of the stack: base images, and room."""
 
 
 def seed(
@@ -44,3 +48,19 @@ def seed(
         )
         shown = " ".join(made.tags)
         printing.out().print(f"docker.io/library/{name} {made.digest}: {shown}", soft_wrap=True)
+
+
+def collect(
+    choice: options.Choice,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    output_json: options.Json = False,
+) -> None:
+    """Let go of images that no App, release, build or pod can need, as happens every hour."""
+    from bex_stack import image_room
+
+    target = choice.read()
+    found = app_access.run(image_room.collect(target, dry_run=dry_run))
+    if output_json:
+        printing.print_json(found.as_dict())
+    else:
+        printing.out().print(image_room.render(found), soft_wrap=True)

@@ -10,7 +10,7 @@ from rich import table
 from bex_operator.kube import client as kube
 from bex_operator.kube import errors as kube_errors
 from bex_operator.kube import kinds
-from bex_stack import app_table, picture, targets
+from bex_stack import app_table, image_room, picture, targets
 from bex_stack.embedded import processes, supervision
 
 UNSUPERVISED = (
@@ -32,6 +32,8 @@ class Status:
     supervised: bool
     """Whether the supervisor runs: what it kept lives on without it, and is not restarted."""
     processes: Sequence[processes.State]
+    registry: image_room.Room | None
+    """How much room the registry has; None if it does not answer."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status as plain JSON."""
@@ -55,7 +57,16 @@ async def observe(target: targets.Target) -> Status:
         except kube_errors.KubeError as failed:
             answer = str(failed)
     apps = await app_table.observe(target) if answer == "ready" else []
-    return Status(target.stack, answer, machines, waiting, apps, supervised, list(kept.values()))
+    return Status(
+        target.stack,
+        answer,
+        machines,
+        waiting,
+        apps,
+        supervised,
+        list(kept.values()),
+        await image_room.observe(target),
+    )
 
 
 def render(status: Status) -> consoles.Group:
@@ -77,4 +88,6 @@ def render(status: Status) -> consoles.Group:
         app_table.render(list(status.apps)),
         "",
         drawn if status.supervised else UNSUPERVISED,
+        "",
+        f"registry: {image_room.tell(status.registry) if status.registry else 'does not answer'}",
     )

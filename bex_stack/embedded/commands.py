@@ -72,6 +72,7 @@ def operator_options(instance: instances.Instance, our_registry: str) -> dict[st
     return {
         "public-url": f"http://{{host}}:{instance.edge_http_port}",
         "base-domain": BASE_DOMAIN,
+        "registry-care": ours,
         "registries": " ".join(f"{name}={urls}" for name, urls in places.items()),
     }
 

@@ -140,10 +140,15 @@ def test_only_a_stack_with_a_repository_has_a_builder(
 
 
 def test_operator_that_builds_reads_how_from_a_secret(building: list[dict[str, Any]]) -> None:
-    """Its pods mount the Secret, which no App may name."""
-    secret = state_of(building, "operator-builds")["inputs"]
+    """Its pods mount it beside the registry's key; no App may name either."""
+    mounted = [
+        step["newState"]["inputs"] for step in building if "::operator-secret-" in step["urn"]
+    ]
     pod = state_of(building, "operator-deployment-bex-controller-manager")["inputs"]
     volumes = pod["spec"]["template"]["spec"]["volumes"]
 
-    assert [each["secret"]["secretName"] for each in volumes] == [secret["metadata"]["name"]]
-    assert secret["metadata"]["labels"] == {"app.bex.co/protected-from-tenant-mount": "true"}
+    names = [each["metadata"]["name"] for each in mounted]
+    assert sorted(each["secret"]["secretName"] for each in volumes) == sorted(names)
+    assert any(name.startswith("bex-builds-") for name in names)
+    for each in mounted:
+        assert each["metadata"]["labels"] == {"app.bex.co/protected-from-tenant-mount": "true"}

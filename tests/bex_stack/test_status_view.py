@@ -5,7 +5,7 @@ import io
 
 from rich import console as consoles
 
-from bex_stack import status_view
+from bex_stack import image_room, status_view
 from bex_stack.embedded import processes
 
 RUNNING = status_view.Status(
@@ -16,6 +16,7 @@ RUNNING = status_view.Status(
     apps=(),
     supervised=True,
     processes=(processes.State("etcd", "RUNNING", 7, 90, "pid 7, uptime 0:01:30"),),
+    registry=image_room.Room(used=3 << 30, free=40 << 30, capacity=100 << 30),
 )
 
 
@@ -28,9 +29,9 @@ def printed(status: status_view.Status) -> str:
 
 def test_processes_are_listed() -> None:
     """Each with its state, its number and how long it has been up."""
-    last = printed(RUNNING).splitlines()[-1].split()
+    process = printed(RUNNING).splitlines()[-3].split()
 
-    assert last == ["etcd", "RUNNING", "7", "90", "s"]
+    assert process == ["etcd", "RUNNING", "7", "90", "s"]
 
 
 def test_a_missing_supervisor_is_said() -> None:
@@ -38,3 +39,11 @@ def test_a_missing_supervisor_is_said() -> None:
     alone = dataclasses.replace(RUNNING, supervised=False, processes=())
 
     assert "nothing that ends is started again until `bex up`" in printed(alone)
+
+
+def test_room_of_the_registry_is_said() -> None:
+    """What images take, and what the disk has left for more."""
+    silent = dataclasses.replace(RUNNING, registry=None)
+
+    assert "registry: images take 3.0 GiB, 40.0 GiB of 100.0 GiB are free" in printed(RUNNING)
+    assert "registry: does not answer" in printed(silent)

@@ -15,15 +15,17 @@ import pytest
 
 from bex_operator import api
 from bex_operator.api import names
+from bex_operator.controllers import registry_care
 from bex_operator.kube import build_logs, client, errors, kinds
 from bex_operator.plan import build_outcomes
 from bex_operator.plan import builds as plan
+from bex_operator.registry import care
 from bex_stack import build_log_view, deploy_table
 from bex_stack.embedded import base_images, builder_image, registry, toolchain
 from bex_stack.embedded import instance as instances
 from components.manifests import builds as manifests
 from tests.support import embedded as support
-from tests.support import git_server, places
+from tests.support import git_server, oci, places
 from tests.support.waiting import until, wait_until
 
 pytestmark = pytest.mark.timeout(1800)  # several builds in a row, on a machine that may be busy
@@ -166,6 +168,8 @@ def _operator(instance: instances.Instance, settings: Path, log: Path) -> Iterat
     command = [
         *("setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "bex_operator", "operator"),
         *("--kubeconfig", str(instance.kubeconfig), "--builds", str(settings)),
+        *("--registry-care", f"http://{registry.guarded_endpoint(instance)}"),
+        *("--registry-key", str(registry.token_key(instance))),
         *("--health-port", str(places.free_ports(1)[0])),
     ]
     with log.open("wb") as output:
@@ -413,6 +417,35 @@ def test_private_repository_is_built_with_its_token_and_nobody_sees_it(plant: Pl
 
     seen = plant.log.read_text() + str(plant.jobs("private")) + str(plant.app("private"))
     assert "correct-horse" not in seen
+
+
+def test_images_of_a_deleted_app_go_and_those_of_others_stay(plant: Plant) -> None:
+    """What another App runs, and what it could go back to, is there afterwards, whole."""
+    for name in ("staying", "leaving"):
+        plant.server.commit(name, {"Dockerfile": f"{BASE}COPY note /n\n", "note": name})
+        plant.deploy(name)
+        plant.wait_for(name, "Deployed")
+    repositories = {name: plant.image(name).partition("/")[2] for name in ("staying", "leaving")}
+    plant.embedded.ask(lambda kube: kube.delete(kinds.APP, "leaving", api.NAMESPACE))
+    wait_until(lambda: not plant.jobs("leaving"), "its builds are gone")
+    endpoint = f"http://{registry.endpoint(plant.embedded.instance)}"
+
+    def whole(name: str) -> bool:
+        async def ask() -> bool:
+            async with oci.Client(endpoint) as client:
+                return await client.is_whole(*repositories[name].split("@"))
+
+        return asyncio.run(ask())
+
+    def has_gone() -> bool:
+        keeper = care.Care(endpoint)
+        plant.embedded.ask(lambda kube: registry_care.collect(kube, keeper, grace_seconds=0))
+        return not whole("leaving")
+
+    wait_until(has_gone, "the images of the App are gone")
+
+    assert whole("staying")
+    assert plant.ready("staying")[0] == "Running"
 
 
 def test_pods_of_builds_are_confined_whoever_makes_them(plant: Plant) -> None:

@@ -25,6 +25,12 @@ class Registry:
     """A registry and where it answers."""
 
     url: str
+    folder: Path
+    """Where it keeps what it has."""
+    guarded_url: str
+    """Where it lets in holders of tokens only."""
+    key: Path
+    """What they are signed with."""
 
     async def push(self, repository: str, tag: str, content: str) -> str:
         """Push an image without layers; *content* makes its digest, which is returned."""
@@ -52,13 +58,21 @@ class Registry:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     """An empty registry."""
-    (port,) = places.free_ports(1)
+    port, guarded = places.free_ports(2)
     program = toolchain.ensure(["registry"]).path("registry")
-    arguments = [f"-root={tmp_path / 'images'}", f"-listen=127.0.0.1:{port}"]
+    folder, key = tmp_path / "images", tmp_path / "registry.key"
+    key.write_text("k" * 64)
+    arguments = [
+        f"-root={folder}",
+        f"-listen=127.0.0.1:{port}",
+        f"-listen-guarded=127.0.0.1:{guarded}",
+        f"-token-key={key}",
+    ]
     with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", str(program), *arguments]) as process:
         try:
-            wait_until(functools.partial(_listens, port), f"the registry listens on port {port}")
-            yield Registry(f"http://127.0.0.1:{port}")
+            for each in (port, guarded):
+                wait_until(functools.partial(_listens, each), f"the registry listens on {each}")
+            yield Registry(f"http://127.0.0.1:{port}", folder, f"http://127.0.0.1:{guarded}", key)
         finally:
             process.terminate()
 

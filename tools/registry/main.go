@@ -20,7 +20,7 @@ import (
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/health"
 	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/sirupsen/logrus"
 )
 
@@ -151,9 +151,12 @@ func serve(ctx context.Context, o options) error {
 	}
 	app := handlers.NewApp(ctx, configure(o))
 	app.RegisterHealthChecks()
+	files := filesystem.New(filesystem.DriverParameters{RootDirectory: o.root, MaxThreads: 8})
+	care := newCare(ctx, o.root, files)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
-	mux.Handle("/", health.Handler(app))
+	mux.Handle("/bex/", care.handler(nil))
+	mux.Handle("/", health.Handler(care.guard.around(app)))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 30 * time.Second}
 
 	guarded := &http.Server{ReadHeaderTimeout: server.ReadHeaderTimeout}
@@ -164,7 +167,10 @@ func serve(ctx context.Context, o options) error {
 		}
 		config := configure(o)
 		config.Auth = configuration.Auth{"bex": configuration.Parameters{"key": key}}
-		guarded.Handler = handlers.NewApp(ctx, config)
+		both := http.NewServeMux()
+		both.Handle("/bex/", care.handler(&tokens{key: key}))
+		both.Handle("/", care.guard.around(handlers.NewApp(ctx, config)))
+		guarded.Handler = both
 	}
 
 	failed := make(chan error, len(o.listen)+len(o.guarded))

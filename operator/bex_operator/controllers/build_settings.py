@@ -7,7 +7,7 @@ import pydantic
 from pydantic import alias_generators
 
 from bex_operator.api import names
-from bex_operator.plan import build_jobs
+from bex_operator.plan import build_jobs, collection
 
 if TYPE_CHECKING:
     from bex_operator.git import remotes
@@ -30,6 +30,8 @@ class _Settings(pydantic.BaseModel):
     limit: pydantic.PositiveInt = 4
     limit_each: pydantic.PositiveInt = 2
     memory: str = "3Gi"
+    needed_bytes: pydantic.NonNegativeInt = collection.NEEDED_BYTES
+    """Least room on the registry's disk for a build to begin."""
     poll_seconds: pydantic.PositiveFloat = 60.0
 
 
@@ -55,6 +57,7 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         limit=given.limit,
         limit_each=given.limit_each,
         memory=given.memory,
+        needed_bytes=given.needed_bytes,
         poll_seconds=given.poll_seconds,
     )
 

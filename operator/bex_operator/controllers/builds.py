@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bex_operator.api import names
-from bex_operator.controllers import children, sources, views
+from bex_operator.controllers import children, registry_care, sources, views
 from bex_operator.git import errors as git_errors
 from bex_operator.kube import build_logs, caches, errors, kinds
 from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
@@ -38,6 +38,7 @@ class Builder:
         remote: "remotes.Remotes",
     ) -> None:
         self._platform = platform
+        self._keeper: registry_care.Keeper | None = None
         self._writer = writer
         self._remote = remote
         self._sources = sources.Sources(self._ask, self._moved, poll_seconds=platform.poll_seconds)
@@ -62,6 +63,10 @@ class Builder:
     def wake_with(self, wake: Callable[[caches.Key], None]) -> None:
         """Say how an App is looked at again."""
         self._wake = wake
+
+    def ask_room(self, keeper: registry_care.Keeper | None) -> None:
+        """Say who knows whether the registry has room."""
+        self._keeper = keeper
 
     async def run(self) -> None:
         """Keep up with the repositories, for ever."""
@@ -113,6 +118,8 @@ class Builder:
         self._starting[order.job] = order.namespace
         self._turns.began((order.namespace, order.app), order.namespace)
         try:
+            if (refused := await self._without_room()) is not None:
+                return refused
             try:
                 token = await self._token(place)
             except git_errors.GitError as trouble:
@@ -122,6 +129,11 @@ class Builder:
             del self._starting[order.job]
         self._due.pop((order.namespace, order.app), None)
         return outcome
+
+    async def _without_room(self) -> artefacts.Waiting | None:
+        if self._keeper is None:
+            return None
+        return await self._keeper.refusal(self._platform.needed_bytes)
 
     async def _make(self, order: build_jobs.Order) -> None:
         """Create the Job, held back until its credentials are there; one of this App counts."""

@@ -37,6 +37,18 @@ class Metrics:
         self.leading = prometheus.Gauge(
             "bex_leading", "1 while this process acts.", registry=self.registry
         )
+        self.registry_used = prometheus.Gauge(
+            "bex_registry_used_bytes", "What the registry holds.", registry=self.registry
+        )
+        self.registry_free = prometheus.Gauge(
+            "bex_registry_free_bytes", "Room on the registry's disk.", registry=self.registry
+        )
+        self.registry_capacity = prometheus.Gauge(
+            "bex_registry_capacity_bytes", "Size of the registry's disk.", registry=self.registry
+        )
+        self.registry_freed = prometheus.Counter(
+            "bex_registry_freed_bytes", "Freed by letting images go.", registry=self.registry
+        )
 
     def text(self) -> bytes:
         """Render everything in the text format."""

@@ -19,11 +19,12 @@ from bex_operator.controllers import (
     metrics,
     operator_settings,
     recorder,
+    registry_care,
     views,
 )
 from bex_operator.kube import caches, client, kubeconfig, leases
 from bex_operator.plan import reports
-from bex_operator.registry import digests
+from bex_operator.registry import care, digests
 
 WORKERS = 10
 SYNC_SECONDS = 120.0
@@ -57,6 +58,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
         digests.Digests(settings.registries, settings.registry_key) as images,
         _building(settings, kube, counted) as builder,
     ):
+        keeper = _keeper(settings, kube, counted)
         one = settings.namespaces[0] if len(settings.namespaces) == 1 else None
         base_domain = settings.platform.base_domain
         certified = settings.certificate_issuer is not None
@@ -71,6 +73,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
         if builder is not None:
             watched += builder.watches
             builder.wake_with(controller.queue.add)
+            builder.ask_room(keeper)
 
         def synced() -> bool:
             return all(cache.synced.is_set() for cache in watched)
@@ -88,7 +91,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
             _log.info("operator.started", health_port=port, server=kube.server)
             if await _unless(stop, _wait_synced(watched)):
                 _log.info("operator.synced", apps=len(seen.apps))
-                await _lead(settings, kube, controller, counted, stop)
+                await _lead(settings, kube, controller, keeper, counted, stop)
             await told.drain()
     _log.info("operator.stopped")
 
@@ -104,6 +107,15 @@ async def _building(
         return
     async with build_settings.remote(platform) as remote:
         yield builds.Builder(platform, children.Writer(kube, counted), remote)
+
+
+def _keeper(
+    settings: operator_settings.Settings, kube: client.Client, counted: metrics.Metrics
+) -> registry_care.Keeper | None:
+    if not settings.registry_care:
+        return None
+    registry = care.Care(settings.registry_care, settings.registry_key)
+    return registry_care.Keeper(kube, registry, counted)
 
 
 def _policy(settings: operator_settings.Settings, seen: views.Views) -> app.Policy:
@@ -130,13 +142,14 @@ async def _lead(
     settings: operator_settings.Settings,
     kube: client.Client,
     controller: app.Controller,
+    keeper: registry_care.Keeper | None,
     counted: metrics.Metrics,
     stop: asyncio.Event,
 ) -> None:
     """Act, if need be only while holding the lease."""
     if not settings.leader_elect:
         counted.leading.set(1)
-        await _work(controller, stop)
+        await _work(controller, keeper, stop)
         return
     election = leases.Election(
         kube, leases.Lease(settings.lease_namespace, "bex-operator", settings.identity)
@@ -148,7 +161,7 @@ async def _lead(
     lost = asyncio.create_task(election.hold())
     stopping = asyncio.create_task(stop.wait())
     halt = asyncio.Event()
-    work = asyncio.create_task(_work(controller, halt))
+    work = asyncio.create_task(_work(controller, keeper, halt))
     try:
         await asyncio.wait({lost, stopping, work}, return_when=asyncio.FIRST_COMPLETED)
         halt.set()
@@ -177,10 +190,14 @@ async def _hand_over(
     await election.release()
 
 
-async def _work(controller: app.Controller, stop: asyncio.Event) -> None:
+async def _work(
+    controller: app.Controller, keeper: registry_care.Keeper | None, stop: asyncio.Event
+) -> None:
     """Run the workers; after *stop* let what is in flight finish."""
     workers = [asyncio.create_task(controller.work()) for _ in range(WORKERS)]
-    resync = asyncio.create_task(_resync(controller))
+    beside = [asyncio.create_task(_resync(controller))]
+    if keeper is not None:
+        beside.append(asyncio.create_task(keeper.run()))
     try:
         await stop.wait()
         controller.queue.close()
@@ -188,9 +205,9 @@ async def _work(controller: app.Controller, stop: asyncio.Event) -> None:
         if late:
             _log.warning("operator.unfinished", workers=len(late))
     finally:
-        for task in (resync, *workers):
+        for task in (*beside, *workers):
             task.cancel()
-        await asyncio.gather(resync, *workers, return_exceptions=True)
+        await asyncio.gather(*beside, *workers, return_exceptions=True)
 
 
 async def _resync(controller: app.Controller) -> None:

@@ -41,6 +41,8 @@ class Settings:
     """What tokens for the platform's own registry are signed with."""
     certificate_issuer: str | None
     """ClusterIssuer that signs certificates of hosts; None where the edge has its own."""
+    registry_care: str
+    """URL of that registry, if it is looked after from here."""
     builds: Path | None
     """What says how repositories are built; None where they are not."""
     leader_elect: bool
@@ -144,6 +146,7 @@ OPTIONS = (
     ),
     Option("registry-key", "file with the key of tokens for the platform's registry", _file),
     Option("certificate-issuer", "cert-manager's ClusterIssuer for hosts; the edge's own without"),
+    Option("registry-care", "URL of the platform's registry, to free it of what nobody needs"),
     Option("builds", "JSON file that says how repositories are built; not without it", _file),
     Option("identity", "name in the lease; one that a restart keeps leads again at once"),
     Option("lease-namespace", "where the lease is", default="bex-system"),
@@ -172,6 +175,7 @@ def read(args: argparse.Namespace) -> Settings:
         registries=args.registries,
         registry_key=args.registry_key,
         certificate_issuer=args.certificate_issuer or None,
+        registry_care=args.registry_care.rstrip("/"),
         builds=args.builds,
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,

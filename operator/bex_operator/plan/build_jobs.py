@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import names
-from bex_operator.plan import artefacts, build_outcomes, builds, tokens
+from bex_operator.plan import artefacts, build_outcomes, builds, collection, tokens
 
 Manifest = dict[str, Any]
 
@@ -71,6 +71,8 @@ class Platform:
     """Most builds at once of one tenant."""
     memory: str = "3Gi"
     """Most memory of a build."""
+    needed_bytes: int = collection.NEEDED_BYTES
+    """Least room on the registry's disk for a build to begin."""
     poll_seconds: float = 60.0
     """How often repositories are asked for their heads."""
 
