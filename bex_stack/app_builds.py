@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bex_operator import api
 from bex_operator.api import names
 from bex_operator.kube import build_logs, kinds
 from bex_operator.kube import client as kube
 from bex_operator.kube import errors as kube_errors
-from bex_operator.plan import build_outcomes
+from bex_operator.plan import build_outcomes, webhooks
 from bex_stack import app_access, build_log_view, errors, targets
 
 CANCEL_SECONDS = 60.0
@@ -80,6 +81,30 @@ async def cancel(target: targets.Target, name: str) -> str:
             if time.monotonic() > deadline:
                 raise errors.NotReady(f"App {name}: its build goes on after {CANCEL_SECONDS:.0f} s")
             await asyncio.sleep(app_access.POLL_SECONDS)
+
+
+async def webhook(target: targets.Target, name: str) -> dict[str, str]:
+    """Return what a git server has to be told to tell of pushes: URL, content type and secret.
+
+    Raises:
+        errors.StackError: there is no such App, it has no repository, or the stack's key is not
+            on this host.
+    """
+    from bex_stack.embedded import overlay, registry  # Pulumi: only who asks pays for it
+
+    key = registry.token_key(target.instance)
+    if not target.embedded.has_operator_pod or not key.exists():
+        raise errors.StackError(
+            f"stack {target.stack} takes no webhooks: its operator is no pod of this host"
+        )
+    async with app_access.client(target) as cluster:
+        app = await _with_repository(cluster, name)
+    path = webhooks.path_of(api.NAMESPACE, name)
+    return {
+        "url": f"http://{overlay.WEBHOOK_HOST}:{target.instance.edge_http_port}{path}",
+        "contentType": "application/json",
+        "secret": webhooks.secret_of(key.read_bytes(), app["metadata"]["uid"]),
+    }
 
 
 async def read_log(target: targets.Target, name: str) -> str:

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         deploys,
         deploy,
         cancel,
+        webhook,
         rollback,
         restart,
         suspend,
@@ -68,6 +69,20 @@ def cancel(choice: options.Choice, name: options.AppName) -> None:
     from bex_stack import app_builds
 
     _say(name, app_access.run(app_builds.cancel(choice.read_settings(), name)))
+
+
+def webhook(
+    choice: options.Choice, name: options.AppName, output_json: options.Json = False
+) -> None:
+    """Print what to enter at GitHub, GitLab or Gitea so that pushes to an app start at once."""
+    from bex_stack import app_builds
+
+    told = app_access.run(app_builds.webhook(choice.read_settings(), name))
+    if output_json:
+        printing.print_json(told)
+    else:
+        for key, value in told.items():
+            printing.out().print(f"{key}: {value}", soft_wrap=True)
 
 
 def deploys(

@@ -14,6 +14,8 @@ from bex_stack.embedded import instance as instances
 from bex_stack.embedded import registry as registries
 from components.manifests import operator_pod as pods
 
+WEBHOOK_HOST = "hooks.localhost"
+"""Where git servers on this host reach the operator."""
 REGISTRY_FOLDER, BUILDS_FOLDER = "/etc/bex/registry", "/etc/bex/builds"
 """Where the operator's pods find what they are told in secret."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -45,6 +47,7 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
     options["registry-key"] = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}"
     mounts = [pods.Mount(registries.SECRET, REGISTRY_FOLDER)]
     if registry.builder is not None:
+        options["reserved-hosts"] = WEBHOOK_HOST
         options["builds"] = f"{BUILDS_FOLDER}/{builds.SETTINGS}"
         mounts.append(pods.Mount(builds.secret_name(instance), BUILDS_FOLDER))
     return pods.Pod(
@@ -52,6 +55,7 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
         mounts=mounts,
         replicas=operator_replicas(args.workers),
         options=options,
+        webhook_host=WEBHOOK_HOST if registry.builder is not None else None,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bex_operator import api
+from bex_operator.api import names
 from components.manifests import operator
 
 Manifest = dict[str, Any]
@@ -12,6 +13,9 @@ Manifest = dict[str, Any]
 NAME = "bex-controller-manager"
 CONTAINER = "operator"
 PORT = 8081
+WEBHOOK_PORT = 8082
+WEBHOOKS = "bex-webhooks"
+"""Service and Ingress that lead git servers to the operator."""
 RUN_AS = 65532
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 TOLERATES_CONTROL_PLANE: Manifest = {
@@ -53,13 +57,16 @@ class Pod:
     """Further options of the operator, by their names on its command line."""
     mounts: Sequence[Mount] = ()
     """Where the files are that options name."""
+    webhook_host: str | None = None
+    """Where git servers reach the operator through the edge; None: nowhere."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Manifest] = (TOLERATES_CONTROL_PLANE,)
 
 
 def render(pod: Pod) -> list[Manifest]:
     """Render the Deployment and its disruption budget; `operator.render` comes before."""
-    return [_deployment(pod), _budget()]
+    hooks = _webhooks(pod.webhook_host) if pod.webhook_host is not None else []
+    return [_deployment(pod), _budget(), *hooks]
 
 
 def environment(pod: Pod) -> dict[str, str]:
@@ -69,6 +76,7 @@ def environment(pod: Pod) -> dict[str, str]:
         "health-address": "0.0.0.0",  # noqa: S104 - the kubelet asks the pod's address
         "health-port": str(PORT),
         "lease-namespace": api.SYSTEM_NAMESPACE,
+        **({"webhook-port": str(WEBHOOK_PORT)} if pod.webhook_host is not None else {}),
         **pod.options,
     }
     return {f"BEX_{name.upper().replace('-', '_')}": value for name, value in options.items()}
@@ -204,3 +212,37 @@ def _budget() -> Manifest:
         "metadata": _metadata(),
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _SELECTOR}},
     }
+
+
+def _webhooks(host: str) -> list[Manifest]:
+    """Lead requests for *host* to the operator's pods, whichever of them leads."""
+    metadata = {**_metadata(), "name": WEBHOOKS}
+    backend = {"service": {"name": WEBHOOKS, "port": {"name": "http"}}}
+    path = {"path": "/hooks/", "pathType": "Prefix", "backend": backend}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {
+                "selector": _SELECTOR,
+                "ports": [
+                    {
+                        "name": "http",
+                        "port": 80,
+                        "protocol": "TCP",
+                        "targetPort": WEBHOOK_PORT,
+                    }
+                ],
+            },
+        },
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": metadata,
+            "spec": {
+                "ingressClassName": names.INGRESS_CLASS,
+                "rules": [{"host": host, "http": {"paths": [path]}}],
+            },
+        },
+    ]

@@ -70,6 +70,21 @@ def test_every_replica_has_a_machine_of_its_own() -> None:
     )
 
 
+def test_git_servers_reach_the_operator_where_a_host_is_given() -> None:
+    """Through the edge, on a port of its own that nothing else answers at."""
+    pod = operator_pod.Pod(IMAGE, webhook_host="hooks.example.com")
+    made = {each["kind"]: each for each in operator_pod.render(pod)}
+    (port,) = made["Service"]["spec"]["ports"]
+    (rule,) = made["Ingress"]["spec"]["rules"]
+
+    assert {each["kind"] for each in operator_pod.render(POD)}.isdisjoint({"Service", "Ingress"})
+    assert str(port["targetPort"]) == operator_pod.environment(pod)["BEX_WEBHOOK_PORT"]
+    assert (
+        made["Service"]["spec"]["selector"] == made["Deployment"]["spec"]["selector"]["matchLabels"]
+    )
+    assert (rule["host"], rule["http"]["paths"][0]["path"]) == ("hooks.example.com", "/hooks/")
+
+
 def test_a_pod_may_always_be_evicted() -> None:
     """A budget that holds back the last pod would hold back every drain of its machine."""
     (budget,) = [each for each in operator_pod.render(POD) if each["kind"] != "Deployment"]

@@ -2,18 +2,24 @@
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
+import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from bex_operator import api
-from bex_operator.controllers import builds, children, metrics
+from bex_operator.controllers import builds, children, metrics, webhooks
 from bex_operator.kube import client, kinds
 from bex_operator.plan import build_outcomes
+from bex_operator.plan import webhooks as plan
 from tests.support import build_jobs as playing
+from tests.support import places
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import Bench, condition, kube, make_bench, namespace, until
 from tests.support.fault_proxy import Fault, fault_proxy
@@ -175,6 +181,49 @@ async def test_push_that_needs_no_build_stays_with_the_image(
 def _clone(job: dict[str, Any]) -> dict[str, Any]:
     step: dict[str, Any] = job["spec"]["template"]["spec"]["initContainers"][0]
     return step
+
+
+async def test_webhook_starts_what_the_poll_would(kube: client.Client, namespace: str) -> None:
+    """At once, with the commit that the repository has; nobody else's word counts."""
+    repository = playing.Repository()
+    async with (
+        playing.machines(kube, namespace),
+        shop(kube, namespace, repository, poll_seconds=3600.0) as made,
+        webhooks.serve(
+            made.builder.receiver(made.bench.views.apps), "127.0.0.1", places.free_ports(1)[0]
+        ) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        await made.create()
+        await until(made.image, "the first commit runs")
+        first, asked = await made.image(), repository.asked
+        repository.head = "b" * 40
+        app = await made.bench.get(kinds.APP)
+        secret = plan.secret_of(b"k" * 32, app["metadata"]["uid"])
+        body = b'{"ref": "refs/heads/main", "after": "cccc"}'
+        signed = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+        async def deliver(name: str, signature: str, content: bytes = body) -> int:
+            headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signature}"}
+            path = plan.path_of(namespace, name)
+            async with session.post(path, data=io.BytesIO(content), headers=headers) as answer:
+                return answer.status
+
+        assert await deliver("web", "0" * 64) == 401
+        assert await deliver("nobody", signed) == 401
+        assert await deliver("web", signed, b" " * (plan.MAX_BODY_BYTES + 1)) == 413
+        assert repository.asked == asked
+        assert await deliver("web", signed) == 202
+
+        async def second_runs() -> bool:
+            return await made.image() not in {None, first}
+
+        await until(second_runs, "the second commit runs")
+        newest = (await made.builds())[-1]
+
+    assert newest.commit == "b" * 40
+    assert newest.made is not None
+    assert newest.made.trigger == "push"
 
 
 class Crash:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bex_operator.api import names
-from bex_operator.controllers import children, registry_care, sources, views
+from bex_operator.controllers import children, registry_care, sources, views, webhooks
 from bex_operator.git import errors as git_errors
 from bex_operator.kube import build_logs, caches, errors, kinds
 from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
@@ -68,6 +68,10 @@ class Builder:
         """Say who knows whether the registry has room."""
         self._keeper = keeper
 
+    def receiver(self, apps: caches.Cache) -> webhooks.Receiver:
+        """Return what takes word of pushes to these Apps."""
+        return webhooks.Receiver(apps, self._writer, self._platform.registry.key)
+
     async def run(self) -> None:
         """Keep up with the repositories, for ever."""
         await self._sources.run()
@@ -84,7 +88,9 @@ class Builder:
         place = sources.Place(source.repo, app[0], source.clone_secret)
         self._watchers.setdefault(place, set()).add(app)
         ref = request.ref or source.branch
-        head = self._sources.head(place, ref, requested=request.at)
+        noted = metadata.get("annotations") or {}
+        pushed = noted.get(names.PUSHED_ANNOTATION, "")
+        head = self._sources.head(place, ref, requested=request.at, pushed=pushed)
         wish = builds.Wish(metadata["uid"], source, head, request, metadata.get(views.CHANGED_BY))
         if (failed := await self._go_on(wish, app, place)) is not None:
             return failed

@@ -21,6 +21,7 @@ from bex_operator.controllers import (
     recorder,
     registry_care,
     views,
+    webhooks,
 )
 from bex_operator.kube import caches, client, kubeconfig, leases
 from bex_operator.plan import reports
@@ -86,6 +87,11 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
                 otherwise="the caches are not filled yet",
                 metrics=functools.partial(_render, counted, controller, watched),
             ) as port,
+            webhooks.serve(
+                builder.receiver(seen.apps) if builder is not None else None,
+                settings.health_address,
+                settings.webhook_port,
+            ),
             _running([*watched, *([builder] if builder is not None else [])], stop),
         ):
             _log.info("operator.started", health_port=port, server=kube.server)

@@ -43,6 +43,8 @@ class Settings:
     """ClusterIssuer that signs certificates of hosts; None where the edge has its own."""
     registry_care: str
     """URL of that registry, if it is looked after from here."""
+    webhook_port: int
+    """Where git servers tell of pushes; 0: nowhere."""
     builds: Path | None
     """What says how repositories are built; None where they are not."""
     leader_elect: bool
@@ -148,6 +150,7 @@ OPTIONS = (
     Option("certificate-issuer", "cert-manager's ClusterIssuer for hosts; the edge's own without"),
     Option("registry-care", "URL of the platform's registry, to free it of what nobody needs"),
     Option("builds", "JSON file that says how repositories are built; not without it", _file),
+    Option("webhook-port", "where git servers tell of pushes; nowhere without it", int, "0"),
     Option("identity", "name in the lease; one that a restart keeps leads again at once"),
     Option("lease-namespace", "where the lease is", default="bex-system"),
 )
@@ -176,6 +179,7 @@ def read(args: argparse.Namespace) -> Settings:
         registry_key=args.registry_key,
         certificate_issuer=args.certificate_issuer or None,
         registry_care=args.registry_care.rstrip("/"),
+        webhook_port=args.webhook_port,
         builds=args.builds,
         leader_elect=args.leader_elect,
         lease_namespace=args.lease_namespace,

@@ -16,6 +16,8 @@ RETRY_SECONDS = 10.0
 TICK_SECONDS = 0.25
 AT_ONCE = 8
 """How many repositories are asked at the same time."""
+HOOKED_POLL_SECONDS = 1800.0
+"""How often a repository is asked whose server tells of pushes: a net under lost deliveries."""
 FORGET_SECONDS = 900.0
 """A ref that no App asked after for so long is not asked for any more."""
 
@@ -46,9 +48,16 @@ class _Known:
     commits: dict[str, str] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
     error: str | None = None
+    hooked: bool = False
+    """Its server tells of pushes, and none was missed."""
     requested: str = ""
+    """The newest order or word of a push."""
     answered: str = ""
-    """The last order that the repository was asked for."""
+    """The last of them that the repository was asked for."""
+    order: str = ""
+    """The newest order."""
+    pushed: str = ""
+    """The newest word of a push."""
     ordered: frozenset[str] = frozenset()
     """Refs whose commit became known because a person asked."""
     busy: bool = False
@@ -65,16 +74,22 @@ class Sources:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._stirred = asyncio.Event()
 
-    def head(self, place: Place, ref: str, *, requested: str = "") -> builds.Head:
-        """Say where *ref* points; ask for it soon if nobody did, or if *requested* is new."""
+    def head(self, place: Place, ref: str, *, requested: str = "", pushed: str = "") -> builds.Head:
+        """Say where *ref* points; ask for it soon if nobody did.
+
+        Ask at once if *requested*, a person's order, or *pushed*, its server's word, is new.
+        """
         if _COMMIT.fullmatch(ref):
             return builds.Head(ref)
         now = asyncio.get_running_loop().time()
         known = self._known.setdefault(place, _Known(due=now))
         known.refs[ref] = now
-        if ref not in known.asked or requested > known.requested:
-            known.requested = max(requested, known.requested)
-            if known.error is None or requested:
+        known.hooked = known.hooked or pushed > known.pushed
+        known.order, known.pushed = max(requested, known.order), max(pushed, known.pushed)
+        news = max(requested, pushed)
+        if ref not in known.asked or news > known.requested:
+            known.requested = max(news, known.requested)
+            if known.error is None or news:
                 known.due = min(known.due, now)
             self._stirred.set()
         if ref not in known.asked:
@@ -105,23 +120,31 @@ class Sources:
 
     async def _refresh(self, place: Place, known: _Known, wanted: frozenset[str]) -> None:
         before = dict(known.commits), known.asked, known.error
-        is_order = known.requested > known.answered and bool(known.asked)
-        answered = known.requested
+        answered, was_told = known.requested, known.requested > known.answered
+        is_order = known.order > known.answered and bool(known.asked)
         try:
             async with self._room:
                 known.commits = await self._ask(place, wanted)
             known.asked, known.error, known.answered = wanted, None, answered
             moved = {ref for ref in wanted if known.commits.get(ref) != before[0].get(ref)}
             known.ordered = known.ordered | moved if is_order else known.ordered - moved
+            # A push that nobody told of: the hook is gone, or deliveries fail.
+            known.hooked = known.hooked and not (moved and before[1] and not was_told)
         except errors.GitError as trouble:
             known.error = str(trouble)
         except Exception:  # noqa: BLE001 - one repository must not end the care for all others
             _log.exception("source.poison", repo=place.repo)
             known.error = "asking the repository failed; the operator's log says why"
-        pause = RETRY_SECONDS if known.error else self._poll_seconds
         now = asyncio.get_running_loop().time()
-        known.due = now + pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        known.due = now + self._pause(known) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        if known.requested > answered:
+            known.due = now  # there was news while the answer came
         known.refs = {ref: at for ref, at in known.refs.items() if ref in wanted or at >= now - 60}
         known.busy = False
         if (known.commits, known.asked, known.error) != before:
             self._wake(place)
+
+    def _pause(self, known: _Known) -> float:
+        if known.error:
+            return RETRY_SECONDS
+        return max(self._poll_seconds, HOOKED_POLL_SECONDS if known.hooked else 0.0)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from bex_operator.api import app, records
 
+DEFAULT_BRANCH = "main"
+
 
 @dataclass(frozen=True, slots=True)
 class Prebuilt:
@@ -89,7 +91,7 @@ def source_of(wanted: app.App) -> Source:
     root = _folder(wanted.root_dir)
     return Repository(
         repo=wanted.repo,
-        branch=wanted.branch or "main",
+        branch=wanted.branch or DEFAULT_BRANCH,
         root_dir=root,
         dockerfile_path=wanted.dockerfile_path or "Dockerfile",
         docker_context=_folder(wanted.docker_context) if wanted.docker_context else root,

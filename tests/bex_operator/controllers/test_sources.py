@@ -137,3 +137,46 @@ async def test_missing_branch_is_told_from_one_that_is_not_known_yet() -> None:
         await until(is_absent, "the ref is absent")
 
     assert before == builds.Head()
+
+
+async def test_repository_whose_server_tells_of_pushes_is_asked_seldom() -> None:
+    """Until a push comes to light that nobody told of."""
+    server = Server()
+    async with running(server, poll_seconds=0.01) as source:
+        await known(source, "main")
+        server.refs["main"] = LATER
+
+        async def has_moved() -> bool:
+            return source.head(PLACE, "main", pushed="2026-01-01").commit == LATER
+
+        await until(has_moved, "the word was followed")
+        asked = len(server.asked)
+        assert source.head(PLACE, "main", pushed="2026-01-01") == builds.Head(LATER)
+        await asyncio.sleep(0.6)  # more than two looks at what is due
+        assert len(server.asked) == asked
+        server.refs["main"] = COMMIT
+        source._known[PLACE].due = 0.0
+
+        async def is_polled() -> bool:
+            return len(server.asked) > asked + 2
+
+        await until(is_polled, "it is asked often again")
+
+
+async def test_commit_of_an_order_is_told_from_one_of_a_push() -> None:
+    """An order that finds nothing new does not name the push that comes after it."""
+    server = Server()
+    async with running(server, poll_seconds=0.05) as source:
+        await known(source, "main")
+        server.refs["main"] = LATER
+
+        async def has_moved(commit: str, requested: str) -> bool:
+            return source.head(PLACE, "main", requested=requested).commit == commit
+
+        await until(lambda: has_moved(LATER, "2026-01-01"), "the order was followed")
+        ordered = source.head(PLACE, "main", requested="2026-01-01").ordered
+        server.refs["main"] = COMMIT
+        await until(lambda: has_moved(COMMIT, "2026-01-01"), "the push was found")
+        pushed = source.head(PLACE, "main", requested="2026-01-01").ordered
+
+    assert (ordered, pushed) == (True, False)
