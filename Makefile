@@ -72,6 +72,7 @@ check-capi: venv ## Both overlays against the webhooks of Cluster API's managers
 
 bench: venv ## Ratios within one run; prints a table.
 	@$(BIN)/bex setup --yes
+	$(BIN)/python -m bench.previews
 	$(BIN)/python -m bench
 
 bench-operator: venv ## The operator against peers in Go and on Kopf; prints a table. The first time builds the Go peer.

@@ -52,3 +52,27 @@ def test_up_names_what_needs_the_cli_and_touches_nothing(tmp_path: Path) -> None
     assert "kubernetes:helm.sh/v3:Release" in done.stderr
     assert "--stack local" in done.stderr
     assert list((tmp_path / "home").rglob("*.json")) == []
+
+
+def test_preview_works_while_the_cluster_cannot_be_reached(tmp_path: Path) -> None:
+    """What somebody else's infra cluster would be asked is not known; all else is listed."""
+    server = {"server": "https://127.0.0.1:9"}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "gone", "cluster": server}],
+        "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "gone", "context": {"cluster": "gone", "user": "me"}}],
+        "current-context": "gone",
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    file = tmp_path / "Pulumi.local.yaml"
+    text = (ROOT / "Pulumi.local.yaml").read_text().rstrip()
+    more = f"  bex:clusterApi: existing\n  bex:infraKubeconfig: {tmp_path}/kubeconfig\n"
+    file.write_text(f"{text}\n{more}")
+    done = bex(tmp_path / "home", "preview", "-s", "local", "--config-file", str(file), "--json")
+
+    assert done.returncode == 0, done.stderr
+    types = {step["newState"]["type"] for step in json.loads(done.stdout)["steps"]}
+    assert "kubernetes:cluster.x-k8s.io/v1beta2:Cluster" in types
+    assert "pulumi-python:dynamic/bex:KindCluster" not in types
