@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from bex_operator.api import names
+from bex_operator.controllers import children
 from bex_operator.kube import client, kinds
 from bex_operator.registry import errors as registry_errors
 from bex_operator.registry import resolver
+from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import (
     NO_REGISTRY,
     Bench,
@@ -17,6 +19,7 @@ from tests.support.apps_cluster import (
     make_bench,
     namespace,
 )
+from tests.support.fault_proxy import fault_proxy
 from tests.support.image_registry import Registry, registry
 
 __all__ = ["kube", "namespace", "registry"]
@@ -316,3 +319,27 @@ async def test_record_says_who_asked(bench: Bench) -> None:
     found = await bench.kube.list(kinds.CONTROLLER_REVISION, bench.namespace)
     who = {each["revision"]: each["data"]["who"] for each in found.items}
     assert who == {1: "test", 2: "wrote", 3: "ada"}
+
+
+async def test_leader_with_the_spec_of_before_does_not_bring_it_back(
+    bench: Bench, api_server: ApiServer, namespace: str, registry: Registry
+) -> None:
+    """It hears of no App any more, and sees a release that another leader made of the new spec."""
+    async with (
+        fault_proxy(api_server.kubeconfig) as (proxy, access),
+        client.Client(access) as behind,
+        make_bench(behind, namespace, namespace, registry=registry.url) as stale,
+    ):
+        proxy.edit = lambda line: None if b'"object":{"apiVersion":"app.bex.co' in line else line
+        await bench.change(env=[{"name": "A", "value": "2"}])
+        await run(bench)
+        for kind in (kinds.DEPLOYMENT, kinds.CONTROLLER_REVISION):
+            name = "web" if kind is kinds.DEPLOYMENT else "web-rev-2"
+            await stale.seen(stale.views.by_kind[kind.kind], await bench.get(kind, name))
+        before = await template(bench)
+
+        with pytest.raises(children.Moved):
+            await stale.reconcile()
+
+        assert await template(bench) == before
+        assert [number for number, _ in await revisions(bench)] == [1, 2]

@@ -24,6 +24,7 @@ class Fault:
     """Only after the server has done what was asked."""
 
 
+_ENDS_BEGINNING = b"k8s.io/initial-events-end"
 Choose = Callable[[web.Request], Fault | None]
 
 
@@ -35,10 +36,13 @@ class FaultProxy:
     choose: Choose = lambda _: None
     edit: Callable[[bytes], bytes | None] = lambda line: line
     """Changes a line of a watch; None drops it."""
+    edits_beginnings: bool = True
+    """Also lines that tell what there is when a watch begins: without one that is lost there, and
+    with the end of the beginning, an object would be told to be gone. No network does that."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     watches: set[web.StreamResponse] = field(default_factory=set)
     frozen: asyncio.Event = field(default_factory=asyncio.Event)
-    """While set, watches say nothing."""
+    """While set, watches say nothing. Those that missed a line then never speak again."""
     _transports: set[asyncio.Transport] = field(default_factory=set)
 
     def reset_watches(self) -> None:
@@ -94,17 +98,23 @@ class FaultProxy:
     ) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})
         await stream.prepare(request)
-        assert request.transport is not None
-        self._transports.add(request.transport)
+        transport = request.transport
+        assert transport is not None
+        self._transports.add(transport)
+        begins, silent = "sendInitialEvents" in request.query and not self.edits_beginnings, False
         try:
             async for line in answer.content:
-                edited = self.edit(line)
-                if edited is not None and not self.frozen.is_set():
+                edited = line if begins else self.edit(line)
+                begins = begins and _ENDS_BEGINNING not in line
+                silent = silent or self.frozen.is_set()
+                if edited is not None and not silent:
                     await stream.write(edited)
+            while silent and not transport.is_closing():  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
         except (ConnectionError, aiohttp.ClientError):
             pass
         finally:
-            self._transports.discard(request.transport)
+            self._transports.discard(transport)
             if answer.connection is not None and answer.connection.transport is not None:
                 answer.connection.transport.abort()
         return stream

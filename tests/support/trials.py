@@ -228,6 +228,7 @@ async def live(
     async with fault_proxy(server.kubeconfig) as (proxy, access):
         saboteur = Saboteur(proxy, plan)
         proxy.choose, proxy.edit = saboteur.choose, saboteur.edit
+        proxy.edits_beginnings = False
         running = asyncio.create_task(_keep_running(access, namespace, saboteur, leaders))
         try:
             for number, step in enumerate(LIFE):
@@ -235,7 +236,7 @@ async def live(
                 wanted = ends[number] if ends is not None else None
                 what = f"after {step.__name__} the cluster looks as without faults"
                 found.append(await _settled(kube, namespace, saboteur, wanted, what, running))
-            await _stays_quiet(saboteur, quiet_seconds)
+            await _stays_quiet(saboteur, quiet_seconds, leaders)
             if running.done():
                 running.result()
         finally:
@@ -282,16 +283,27 @@ async def _settled(
     return found
 
 
-async def _stays_quiet(saboteur: Saboteur, seconds: float) -> None:
-    """See that everything is looked at anew and nothing is written any more."""
-    asked, writes = len(saboteur.proxy.requests), saboteur.writes
+async def _stays_quiet(saboteur: Saboteur, seconds: float, leaders: int) -> None:
+    """See that everything is looked at anew and nothing is written any more.
 
-    async def looked_again() -> bool:
-        return len(saboteur.proxy.requests) > asked + 3 * len(views.CHILDREN)
-
-    await until(looked_again, "the caches ask for everything anew")
+    Before, every leader may learn what the others have done: one that was kept in the dark still
+    tries what is done.
+    """
+    await _look_again(saboteur, leaders)
+    writes = saboteur.writes
+    await _look_again(saboteur, leaders)
     await asyncio.sleep(seconds)
     assert saboteur.writes == writes, "something is written though all is as it should be"
+
+
+async def _look_again(saboteur: Saboteur, leaders: int) -> None:
+    """Wait until the caches ask for everything anew."""
+    asked = len(saboteur.proxy.requests)
+
+    async def looked_again() -> bool:
+        return len(saboteur.proxy.requests) > asked + 6 * len(views.CHILDREN) * leaders
+
+    await until(looked_again, "the caches ask for everything anew")
 
 
 async def world(kube: client.Client, namespace: str) -> dict[str, Any]:

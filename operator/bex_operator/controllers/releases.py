@@ -126,6 +126,8 @@ class Keeper:
         )
         record = history.find(known, newest.number)
         if record is None:
+            if newest.number > 1:
+                await self._check_current(manifest)
             try:
                 made = history.opened(wish, newest, known[-1] if known else None)
                 made = history.signed(
@@ -218,6 +220,17 @@ class Keeper:
         elif not resolved:
             record = await self._resolved(record)
         return await self._keep(owner, record)
+
+    async def _check_current(self, manifest: Object) -> None:
+        """See that a further release is of what the App says now.
+
+        Whoever still has the spec of before, while another leader has released the new one, would
+        take it for a change and roll the pods back.
+        """
+        metadata = manifest["metadata"]
+        live = await self._writer.kube.get(kinds.APP, metadata["name"], metadata["namespace"])
+        if history.is_older(manifest, live):
+            raise children.Moved(f"App {metadata['name']!r} is ahead of the caches")
 
     async def _resolved(self, record: records.Record) -> records.Record:
         try:

@@ -91,6 +91,17 @@ def is_rolled_back(annotations: Mapping[str, str], known: Sequence[records.Recor
     return number is not None and bool(known) and known[-1].rollback_to == number
 
 
+def is_older(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Tell whether *live* asks for another release than *manifest*, an earlier state of the App."""
+    return _asked(manifest["metadata"]) != _asked(live["metadata"])
+
+
+def _asked(metadata: Mapping[str, Any]) -> tuple[Any, ...]:
+    annotations = metadata.get("annotations") or {}
+    rollback = annotations.get(names.ROLLBACK_ANNOTATION)
+    return metadata["uid"], metadata.get("generation"), rollback
+
+
 def config_of(wanted: app.App) -> dict[str, Any]:
     """Return the fields that make the pods; defaults are left out."""
     return wanted.model_dump(

@@ -47,6 +47,24 @@ def test_rollback_takes_configuration_and_leaves_scale_and_routes() -> None:
     assert (wish.wanted.replicas, wish.wanted.host) == (5, "a.example.com")
 
 
+@pytest.mark.parametrize(
+    ("live", "older"),
+    [
+        ({"resourceVersion": "9"}, False),
+        ({"annotations": {"other": "x"}}, False),
+        ({"generation": 2}, True),
+        ({"uid": "another"}, True),
+        ({"annotations": rollback("rev-1")}, True),
+    ],
+    ids=str,
+)
+def test_only_what_makes_a_release_makes_an_app_another(live: dict[str, Any], older: bool) -> None:
+    """Its spec, a rollback, or that it is another App of the name."""
+    cached = {"metadata": {"uid": "u", "generation": 1, "resourceVersion": "7"}}
+
+    assert history.is_older(cached, {"metadata": cached["metadata"] | live}) is older
+
+
 def opened_rollback() -> records.Record:
     """The release that restores rev-1."""
     wish = history.wish(NEW, rollback("rev-1"), KNOWN)
