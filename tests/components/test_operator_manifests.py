@@ -74,7 +74,7 @@ def test_secrets_are_read_by_name_and_only_where_apps_live() -> None:
 
     assert reaching == {
         "bex-operator-secrets": ["get"],
-        "bex-operator-builds": ["create", "patch", "delete"],
+        "bex-operator-builds": ["create", "patch"],
     }
     assert bound == [("RoleBinding", api.NAMESPACE), ("RoleBinding", names.BUILD_NAMESPACE)]
 

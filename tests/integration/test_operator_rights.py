@@ -29,10 +29,9 @@ from tests.support.waiting import until
 
 USER = "bex-operator"
 NEVER_ASKED = {
-    # The API server here has OwnerReferencesPermissionEnforcement, which looks at these itself:
-    # without the first no child could be made, without the second no build would begin.
+    # The API server here has OwnerReferencesPermissionEnforcement, which looks at this itself:
+    # without it no child could be made.
     (names.GROUP, "apps/finalizers", "update"),
-    ("", "secrets", "delete"),
 }
 Used = tuple[str, str, str]
 """Group, resource with subresource, and verb."""
@@ -84,10 +83,11 @@ class Stage:
         await until(holds, f"{name} is {reason}")
 
     async def job(self, namespace: str) -> dict[str, Any]:
-        """Wait for the only Job of a namespace."""
+        """Wait until the only Job of a namespace may run."""
 
         async def there() -> bool:
-            return bool((await self.kube.list(kinds.JOB, namespace)).items)
+            found = (await self.kube.list(kinds.JOB, namespace)).items
+            return any(not each["spec"].get("suspend") for each in found)
 
         await until(there, f"there is a Job in {namespace}")
         (found,) = (await self.kube.list(kinds.JOB, namespace)).items

@@ -55,9 +55,8 @@ OPERATOR_IN_BUILDS: tuple[Right, ...] = (
     Right("batch", "jobs", ("get", *READ, "create", "patch", "delete")),
     Right("", "pods", (*READ, "delete")),
     Right("", "pods/log", ("get",)),
-    # Written and never read: the credentials of steps, and their logs. They go with their Job;
-    # some API servers let only those give an object an owner who may delete it.
-    Right("", "secrets", ("create", "patch", "delete")),
+    # Written and never read: the credentials of steps, and their logs. They go with their Job.
+    Right("", "secrets", ("create", "patch")),
     Right("", "configmaps", ("create", "patch")),
 )
 """Where images are built, and nowhere else."""
