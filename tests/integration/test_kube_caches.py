@@ -309,6 +309,41 @@ async def test_own_write_is_there_at_once_and_its_echo_is_silent(
     assert [change.key[1] for change in watched.changes] == ["b"]
 
 
+async def test_own_write_is_no_echo_while_everything_is_told(
+    kube: client.Client, namespace: str, write: Any
+) -> None:
+    """What a cache wrote before it knows what there is, is there: it is not taken for gone."""
+    cache = caches.Cache(kube, caches.Scope(kinds.CONFIG_MAP, namespace))
+    cache.put(await write("a", "1"))
+    task = asyncio.create_task(cache.run())
+    await asyncio.wait_for(cache.synced.wait(), 120)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert (namespace, "a") in cache
+
+
+async def test_echo_that_removes_is_no_echo(kube: client.Client, namespace: str) -> None:
+    """A write of ours that takes an object out of what the cache selects ends it there."""
+    selected = caches.Scope(kinds.CONFIG_MAP, namespace, labels="x=1")
+    cache = caches.Cache(kube, selected)
+    task = asyncio.create_task(cache.run())
+    await asyncio.wait_for(cache.synced.wait(), 120)
+    metadata = {"name": "a", "namespace": namespace, "labels": {"x": "1"}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    cache.put(await kube.create(body, field_manager="test"))
+    cache.put(await kube.replace(body | {"metadata": metadata | {"labels": {}}}, field_manager="t"))
+
+    async def gone() -> bool:
+        return (namespace, "a") not in cache
+
+    await until(gone, "the cache lets it go")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert len(cache) == 0
+
+
 async def test_late_own_write_does_not_bring_back_the_dead(
     watched: Watched, write: Any, kube: client.Client, namespace: str
 ) -> None:

@@ -66,12 +66,17 @@ def _condition(
     fact: Fact, before: status.Condition | None, generation: int, now: str
 ) -> status.Condition:
     truth: Literal["True", "False"] = "True" if fact.holds else "False"
-    unchanged = before is not None and before.status == truth
+    message = fact.message[:MESSAGE_LIMIT]
+    if before is not None and before.status == truth:
+        now = before.last_transition_time
+        said = (before.reason, before.message, before.observed_generation)
+        if said == (fact.reason, message, generation):
+            return before
     return status.Condition(
         type=fact.type,
         status=truth,
         reason=fact.reason,
-        message=fact.message[:MESSAGE_LIMIT],
+        message=message,
         observed_generation=generation,
-        last_transition_time=before.last_transition_time if before and unchanged else now,
+        last_transition_time=now,
     )

@@ -4,6 +4,7 @@ A rule carries both forms and one message, so that both places refuse the same w
 """
 
 import difflib
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,9 +42,14 @@ class Pattern:
         return {**made, "x-kubernetes-validations": [rule]}
 
     def _checked(self, value: str) -> str:
-        if not re.fullmatch(self.regex, value):
+        if not _compiled(self.regex).fullmatch(value):
             raise _refusal(self.message)
         return value
+
+
+@functools.cache
+def _compiled(regex: str) -> re.Pattern[str]:
+    return re.compile(regex)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,13 +136,14 @@ class Keeper:
                     artefact=artefact,
                     before=known[-1].image if known else None,
                 )
-                record = await self._open(owner, made, resolved=wish.rollback is not None)
+                resolved = wish.rollback is not None
+                record = await self._open(owner, made, running, resolved=resolved)
             except registry_errors.NotFound as exc:
                 absent = _absent(wish.wanted, exc)
                 return self._stay(manifest, wish.wanted, absent, known, before)
             known = (*known, record)
             await self._forget(owner, known, before)
-        gate = self._gate(owner, wish.wanted, known[-1], before)
+        gate = self._gate(owner, wish.wanted, known[-1], running, before)
         choice = standings.choose(known, running, before, gate)
         if choice.starts:
             await self._start(owner, history.pinned(wish.wanted, known[-1]), newest)
@@ -166,8 +167,9 @@ class Keeper:
             choice = standings.without_image(nothing, artefact, rolled_back=False)
             return _settled(manifest, wanted, choice, artefact.again_seconds)
         owner = workload.owner_of(manifest)
-        gate = self._gate(owner, wanted, known[-1], before)
-        choice = standings.choose(known, self._running(owner), before, gate)
+        running = self._running(owner)
+        gate = self._gate(owner, wanted, known[-1], running, before)
+        choice = standings.choose(known, running, before, gate)
         annotations = manifest["metadata"].get("annotations") or {}
         rolled_back = history.is_rolled_back(annotations, known)
         choice = standings.without_image(choice, artefact, rolled_back=rolled_back)
@@ -178,10 +180,11 @@ class Keeper:
         owner: workload.Owner,
         wanted: app.App,
         newest: records.Record,
+        running: status.Release | None,
         before: status.AppStatus | None,
     ) -> predeploy.Gate:
         """Tell whether the newest release may serve, as far as its pre-deploy command goes."""
-        running, past = self._running(owner), before.history if before else ()
+        past = before.history if before else ()
         served = any(each.number == newest.number and each.served for each in past)
         situation = predeploy.Situation(
             release=newest.release,
@@ -211,10 +214,11 @@ class Keeper:
         self,
         owner: workload.Owner,
         record: records.Record,
+        running: status.Release | None,
         *,
         resolved: bool,
     ) -> records.Record:
-        if self._running(owner) == record.release:
+        if running == record.release:
             # Its pods run as they are: what its tag means by now is none of their business.
             record = history.adopted(record, self._deployment(owner) or {})
         elif not resolved:

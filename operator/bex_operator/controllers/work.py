@@ -1,6 +1,6 @@
 """Works through a queue of keys: one reconcile at a time for each, failures come again later."""
 
-import secrets
+import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -36,9 +36,8 @@ class Line:
     async def _attempt(self, key: Key) -> None:
         self._metrics.queue_depth.set(len(self.queue))
         started = time.perf_counter()
-        structlog.contextvars.bind_contextvars(
-            namespace=key[0], app=key[1], trace=secrets.token_hex(4)
-        )
+        trace = f"{random.getrandbits(32):08x}"
+        structlog.contextvars.bind_contextvars(namespace=key[0], app=key[1], trace=trace)
         try:
             again = await self._reconcile(key)
         except errors.TooManyRequests as busy:

@@ -44,14 +44,21 @@ class Applier:
         return leaving
 
     async def _settle_all(self, owner: workload.Owner, pairs: Pairs) -> list[str]:
+        due = [pair for pair in pairs if not self._is_settled(owner, *pair)]
         results = await asyncio.gather(
-            *(self._settle(owner, kind, child) for kind, child in pairs),
+            *(self._settle(owner, kind, child) for kind, child in due),
             return_exceptions=True,
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        return [kind.kind for (kind, _), result in zip(pairs, results, strict=True) if not result]
+        return [kind.kind for (kind, _), result in zip(due, results, strict=True) if not result]
+
+    def _is_settled(self, owner: workload.Owner, kind: kinds.Kind, wanted: Object | None) -> bool:
+        cache = self._views.children[kind.kind]
+        if wanted is None:
+            return (owner.namespace, owner.name) not in cache
+        return self._writer.has(cache, wanted, owner.uid)
 
     async def _settle(self, owner: workload.Owner, kind: kinds.Kind, wanted: Object | None) -> bool:
         """Make or remove one child; False while an old one is on its way out."""

@@ -25,6 +25,7 @@ FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 10.0
 
 GRAVES = 1000
+ECHOES = 1000
 _INITIAL_END = "k8s.io/initial-events-end"
 _log = structlog.get_logger(__name__)
 
@@ -102,6 +103,10 @@ class Cache:
         """Newest version that the list or watch has told of; own writes up to it are history."""
         self._awaited: tuple[int, float] | None = None
         """Version of an own write that the watch has not told of, and when it was made."""
+        self._written: dict[int, None] = {}
+        """Versions of own writes whose echo may still come in the watch that is open."""
+        self._learning = True
+        """What comes is all there is, not only news."""
         self._graves: dict[Key, int] = {}
         """At which version the last objects went: what is told of them later is history."""
         self._listeners: list[Listener] = []
@@ -144,6 +149,9 @@ class Cache:
             if self._awaited is None:
                 self._awaited = version, time.monotonic()
             self._take(written, quiet=quiet)
+            self._written[version] = None
+            while len(self._written) > ECHOES:
+                del self._written[next(iter(self._written))]
 
     def drop(self, namespace: str, name: str) -> None:
         """Forget an object that the API server says is gone, and tell: nobody heard of its end."""
@@ -224,6 +232,7 @@ class Cache:
             if entry is not None and entry.version <= version:
                 self._remove(key, initial=True)
         self._pass(version)
+        self._learning = False
         self.synced.set()
         return True
 
@@ -250,6 +259,9 @@ class Cache:
         return True
 
     def _watch(self, version: str | None) -> AsyncGenerator[client.Event, None]:
+        # Another server may count anew from an older version.
+        self._written.clear()
+        self._learning = version is None
         return self._kube.watch(
             self.scope.kind,
             self.scope.namespace,
@@ -257,7 +269,16 @@ class Cache:
             labels=self.scope.labels,
             timeout_seconds=self.patience.watch_seconds,
             silence_seconds=self.patience.silence_seconds,
+            known=self._is_echo,
         )
+
+    def _is_echo(self, version: int) -> bool:
+        """Tell whether a write of ours made this version: then it is here already."""
+        if self._learning or version not in self._written:
+            return False
+        del self._written[version]
+        self._pass(version)
+        return True
 
     def _take_event(self, event: client.Event, *, initial: bool = False) -> None:
         if "metadata" not in event.object:

@@ -2,7 +2,8 @@
 the callers' affair."""
 
 import contextlib
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,10 @@ PAGE_SIZE = 500
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_DELETED = b'{"type":"DELETED"'
+_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
+"""The first of an event is its object's: `metadata` comes before anything that people write, and
+what stands before it in there cannot hold one outside of quotes."""
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 
 
@@ -203,7 +208,7 @@ class Client(transport.Transport):
             options["gracePeriodSeconds"] = grace_seconds
         await self.request("DELETE", kind.path(namespace, name), body=options)
 
-    async def watch(
+    async def watch(  # noqa: PLR0913 - the verb has that many parts
         self,
         kind: kinds.Kind,
         namespace: str | None = None,
@@ -213,12 +218,14 @@ class Client(transport.Transport):
         fields: str | None = None,
         timeout_seconds: int = 300,
         silence_seconds: float = transport.SILENCE_SECONDS,
+        known: Callable[[int], bool] = lambda _: False,
     ) -> AsyncGenerator[Event, None]:
         """Follow changes after *resource_version* until the server ends the watch.
 
         Without a version everything that there is comes first, each as ADDED, then a BOOKMARK with
         the annotation `k8s.io/initial-events-end`. The server ends the watch after
-        *timeout_seconds*; go on from the last resource version seen.
+        *timeout_seconds*; go on from the last resource version seen. What comes in a version that
+        is *known* is left out, unread: it is the echo of a write.
 
         Raises:
             errors.Gone: *resource_version* is too old; list again.
@@ -237,6 +244,8 @@ class Client(transport.Transport):
         lines = self.lines(kind.path(namespace), params=params, silence_seconds=silence_seconds)
         async with contextlib.aclosing(lines):
             async for line in lines:
+                if _is_known(line, known):
+                    continue
                 event = _object(transport.decode(line))
                 body = event.get("object") or {}
                 if event.get("type") == "ERROR":
@@ -299,6 +308,12 @@ class Client(transport.Transport):
         if kind.namespaced and not namespace:
             raise ValueError(f"{kind.kind} {metadata.get('name')!r} has no metadata.namespace")
         return kind, namespace if kind.namespaced else None, str(metadata.get("name", ""))
+
+
+def _is_known(line: bytes, known: Callable[[int], bool]) -> bool:
+    """Tell whether an event is of a known version; the end of an object is always news."""
+    found = _VERSION.search(line)
+    return found is not None and not line.startswith(_DELETED) and known(int(found[1]))
 
 
 def _object(value: Any) -> Object:

@@ -24,12 +24,16 @@ def holds(observed: Any, wanted: Any) -> bool:
     apply; that a field of ours went away shows in the digest kept as an annotation. Lists of named
     things (containers, variables, ports) compare by name, all other lists as a whole.
     """
-    if isinstance(wanted, Mapping):
-        return isinstance(observed, Mapping) and all(
-            key in observed
-            and (observed[key] == value if key in _WHOLE else holds(observed[key], value))
-            for key, value in wanted.items()
-        )
+    # Plain loops over JSON's own types: every reconcile comes through here with all its objects.
+    if isinstance(wanted, dict):
+        if not isinstance(observed, dict):
+            return False
+        for key, value in wanted.items():
+            if key not in observed:
+                return False
+            if not (observed[key] == value if key in _WHOLE else holds(observed[key], value)):
+                return False
+        return True
     if isinstance(wanted, list):
         return isinstance(observed, list) and _list_holds(observed, wanted)
     return bool(observed == wanted) and isinstance(observed, bool) == isinstance(wanted, bool)
@@ -63,8 +67,8 @@ def owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
 
 
 def _list_holds(observed: Sequence[Any], wanted: Sequence[Any]) -> bool:
-    if wanted and all(isinstance(each, Mapping) and "name" in each for each in wanted):
-        named = {each.get("name"): each for each in observed if isinstance(each, Mapping)}
+    if wanted and all(isinstance(each, dict) and "name" in each for each in wanted):
+        named = {each.get("name"): each for each in observed if isinstance(each, dict)}
         return all(
             each["name"] in named and holds(named[each["name"]], each) for each in wanted
         ) and _same_order(observed, wanted)
@@ -77,5 +81,5 @@ def _same_order(observed: Sequence[Any], wanted: Sequence[Any]) -> bool:
     """Order matters: a variable may refer to those before it."""
     order = [each["name"] for each in wanted]
     return [
-        each["name"] for each in observed if isinstance(each, Mapping) and each["name"] in order
+        each["name"] for each in observed if isinstance(each, dict) and each["name"] in order
     ] == order

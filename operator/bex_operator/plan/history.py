@@ -148,7 +148,8 @@ def render(record: records.Record, owner: workload.Owner) -> dict[str, Any]:
 
 def pinned(wanted: app.App, record: records.Record) -> app.App:
     """Return the App with the record's configuration and its image by digest, if it is known."""
-    made = _with_config(wanted, record.config)
+    as_asked = config_of(wanted) == record.config
+    made = wanted if as_asked else _with_config(wanted, record.config)
     if record.image_digest is None or "@" in record.image:
         return made
     folder, slash, last = record.image.rpartition("/")
