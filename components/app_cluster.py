@@ -77,7 +77,7 @@ class AppCluster(pulumi.ComponentResource):
             made.append(
                 objects.register(
                     f"{name}-{manifest['kind'].lower()}-{manifest['metadata']['name']}",
-                    _unawaited(manifest),
+                    _annotated(manifest),
                     pulumi.ResourceOptions(
                         parent=self,
                         provider=args.infra,
@@ -107,7 +107,15 @@ class AppCluster(pulumi.ComponentResource):
         return [*made, *objects.register_all(name, args.storage, options)]
 
 
-def _unawaited(manifest: shapes.Manifest) -> dict[str, Any]:
+_ANNOTATIONS = {
+    "pulumi.com/skipAwait": "true",
+    # Deleted in the foreground, as Pulumi does by itself, a Cluster would take its infrastructure
+    # along before its machines, which then can never go: Cluster API keeps the order itself.
+    "pulumi.com/deletionPropagationPolicy": "background",
+}
+
+
+def _annotated(manifest: shapes.Manifest) -> dict[str, Any]:
     metadata = manifest["metadata"]
-    annotations = {**metadata.get("annotations", {}), "pulumi.com/skipAwait": "true"}
+    annotations = {**metadata.get("annotations", {}), **_ANNOTATIONS}
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}

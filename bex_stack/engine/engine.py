@@ -57,7 +57,7 @@ class Engine:
     ) -> None:
         self._project_dir = Path(project_dir).resolve()
         self._stack = stack
-        self._root = Path(backend_dir)
+        self._root = Path(backend_dir).absolute()
         self._config_file = config_file
         self._overrides = dict(config_overrides or {})
         self._parallel = parallel
@@ -127,6 +127,7 @@ class Engine:
                 _ensure_manageable(current)
                 backend.back_up(files)
             with (
+                contextlib.chdir(found.working_directory),
                 imports.importable(found.main),
                 interruptions.watched(current.stopping, reporter.say),
             ):

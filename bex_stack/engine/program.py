@@ -72,7 +72,7 @@ def _run(program: Program) -> None:
 
 
 def _execute(program: Program) -> None:
-    """Run the file, or the folder's `__main__.py`, with its folder as working directory."""
+    """Run the file, or the folder's `__main__.py`."""
     import pulumi
 
     def announce(made: pulumi.ResourceTransformationArgs) -> None:
@@ -80,12 +80,7 @@ def _execute(program: Program) -> None:
             program.monitor.announce(made.type_, lambda: _place(program.project))
 
     pulumi.runtime.register_stack_transformation(announce)
-    main, before = program.project.main, Path.cwd()
-    os.chdir(main if main.is_dir() else main.parent)
-    try:
-        runpy.run_path(str(main), run_name="__main__")
-    finally:
-        os.chdir(before)
+    runpy.run_path(str(program.project.main), run_name="__main__")
 
 
 @contextlib.contextmanager

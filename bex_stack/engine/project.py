@@ -25,6 +25,11 @@ class Project:
     """The folder or file that is run."""
     config: Mapping[str, Any]
 
+    @property
+    def working_directory(self) -> Path:
+        """Where its program and its providers run: relative paths mean the same with the CLI."""
+        return self.main if self.main.is_dir() else self.main.parent
+
 
 @dataclass(frozen=True, slots=True)
 class StackFile:

@@ -209,6 +209,18 @@ def test_app_cluster_describes_itself_on_the_infra_cluster_and_lives_in_its_own(
     assert {"Cluster", "KubeadmControlPlane", "MachineDeployment", "Secret"} <= by_provider["infra"]
 
 
+def test_cluster_api_keeps_the_order_of_what_goes() -> None:
+    """In the foreground, Pulumi's own way, infrastructure went first and machines never."""
+    recording = pulumi_recorder.record(make_app_cluster)
+    policies = {
+        each.inputs["metadata"]["annotations"]["pulumi.com/deletionPropagationPolicy"]
+        for each in recording.resources
+        if "cluster.x-k8s.io" in each.type
+    }
+
+    assert policies == {"background"}
+
+
 def test_kubeconfig_of_the_app_cluster_comes_after_its_objects() -> None:
     """It is waited for only once there is something that makes it."""
     recording = pulumi_recorder.record(make_app_cluster)

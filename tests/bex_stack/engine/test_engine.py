@@ -1,6 +1,7 @@
 """The engine on programs with dynamic resources: each option does what it does in the CLI."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -354,3 +355,16 @@ def test_change_outside_alone_is_told_in_words(project):
     assert result.changes == {"update": 1, "same": 1}
     assert [(each.changes, each.notes) for each in changed] == [((), ("the file is gone",))]
     assert result.digest["diagnostics"][0]["message"] == "the file is gone"
+
+
+def test_relative_paths_of_providers_begin_at_the_program(project, tmp_path, monkeypatch):
+    """As with the CLI, wherever the command itself was started."""
+    beside = project.directory / "beside"
+    beside.mkdir()
+    monkeypatch.chdir(tmp_path)
+    project.up('File("a", "beside", "1")')
+    assert (beside / "a.txt").read_text() == "1"
+
+    project.engine().destroy()
+    assert not (beside / "a.txt").exists()
+    assert Path.cwd() == tmp_path
