@@ -172,8 +172,8 @@ class CaphSettings(ClusterApiSettings):
     admin_addresses: Texts = ()
     """Networks (CIDR) that reach SSH and the infra API; none: both are closed to everybody."""
     machine_image: str = ""
-    """Name of the snapshot machines start from, with kubelet and containerd of
-    `bex:kubernetesVersion`; empty: `bex-node-VERSION`."""
+    """Snapshot machines start from, with kubelet and containerd of `bex:kubernetesVersion`: the
+    value of its label `caph-image-name`; empty: `bex-node-VERSION`."""
     infra_server_type: ServerType = "cx23"
     """Server type of the infra cluster's one server."""
     control_plane_server_type: ServerType = "cx33"
@@ -227,7 +227,7 @@ class CaphSettings(ClusterApiSettings):
 
     @property
     def image(self) -> str:
-        """Name of the snapshot that machines start from."""
+        """Value of the label that the machines' snapshot has: snapshots have no names."""
         return self.machine_image or f"bex-node-{self.kubernetes_version}"
 
 

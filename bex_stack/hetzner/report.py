@@ -1,6 +1,6 @@
 """What a pre-flight found, as text for people: findings, counts, and the table of costs. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,16 @@ def table_of_costs(found: costs.Costs) -> str:
     sums = (_span(low["net"], high["net"]), _span(low["gross"], high["gross"]))
     lines.append(_row(("all", "", "", "", *sums)))
     lines.append(f"VAT {found.vat_rate.normalize():f} %; {costs.NOT_COUNTED}")
+    return "\n".join(lines)
+
+
+def table_of_things(rows: Iterable[costs.Row]) -> str:
+    """Write what is paid for, without prices, as the table in docs/architecture.md."""
+    lines = [
+        "| paid for by the month | type | where | at least | at most |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [f"| {e.what} | {e.type} | {e.location} | {e.least} | {e.most} |" for e in rows]
     return "\n".join(lines)
 
 

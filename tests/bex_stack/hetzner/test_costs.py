@@ -62,3 +62,10 @@ def test_table_is_the_same_for_programs_and_people() -> None:
 
     assert f"{sums['least']['net']}-{sums['most']['net']}" in last_but_one
     assert last.startswith("VAT 19 %; not counted: volumes of apps")
+
+
+def test_documentation_lists_what_is_paid_for() -> None:
+    """The table in docs/architecture.md is what the code counts for the checked-in stack."""
+    page = (examples.ROOT / "docs/architecture.md").read_text()
+
+    assert report.table_of_things(costs.things(examples.wanted())) in page
