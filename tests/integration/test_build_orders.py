@@ -122,6 +122,31 @@ async def test_two_hundred_pushes_are_two_builds_and_the_last_one_runs(
     assert set(machines.started.values()) == {1}
 
 
+async def test_fault_28_app_deleted_while_it_is_built_leaves_nothing(
+    kube: client.Client, namespace: str
+) -> None:
+    """Its build goes before the App does."""
+    repository = playing.Repository(head=f"{1:040x}")
+    async with (
+        playing.machines(kube, namespace) as machines,
+        shop(kube, namespace, repository) as made,
+    ):
+        machines.open.clear()
+        await made.create()
+
+        async def is_building() -> bool:
+            return any(each.state == "Running" for each in await made.builds())
+
+        async def is_gone() -> bool:
+            return await made.bench.find(kinds.APP) is None
+
+        await until(is_building, "the build runs")
+        await kube.delete(kinds.APP, "web", namespace)
+        await until(is_gone, "the App is gone")
+
+        assert await made.jobs() == []
+
+
 async def test_tenant_with_many_builds_keeps_nobody_waiting(
     kube: client.Client, namespace: str
 ) -> None:

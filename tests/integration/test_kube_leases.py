@@ -1,6 +1,9 @@
 """Who leads, on a real API server."""
 
 import asyncio
+import datetime
+
+import pytest
 
 from bex_operator.kube import client, kinds, leases
 from tests.support.apps_cluster import kube, namespace
@@ -33,6 +36,21 @@ async def test_lease_given_up_is_taken_at_once(kube: client.Client, namespace: s
 
     await asyncio.wait_for(waiting, 60)
     assert await holder(kube, namespace) == "second"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_fault_19_clocks_that_jump_move_no_lease(
+    kube: client.Client, namespace: str, hours: int
+) -> None:
+    """What counts is how long ago its change was seen, on one's own clock that never jumps."""
+    first, second = candidate(kube, namespace, "first"), candidate(kube, namespace, "second")
+    await first.acquire()
+    now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=hours)
+    renewed = {"spec": {"renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}}
+    await kube.patch(kinds.LEASE, "bex-operator", namespace, renewed)
+
+    assert not await second._try()
+    assert await first._try()
 
 
 async def test_deleted_lease_is_taken_at_once(kube: client.Client, namespace: str) -> None:

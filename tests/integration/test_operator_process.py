@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from bex_operator.kube import client, errors, kinds
 from tests.support import places
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import NO_REGISTRY, app_manifest, kube, namespace, until
+from tests.support.fault_proxy import fault_proxy
 
 __all__ = ["kube", "namespace"]
 
@@ -163,6 +165,32 @@ async def test_killed_operator_picks_up_where_it_was(
     await until(third.leads, "the third operator leads")
     await asyncio.sleep(0.5)
     assert await third.writes() == 0
+
+
+async def test_fault_37_one_killed_while_it_learns_what_there_is_harms_nobody(
+    api_server: ApiServer, kube: client.Client, namespace: str, start: Start, tmp_path: Path
+) -> None:
+    """As when its memory runs out then: the next one starts from nothing, too, and acts."""
+    await kube.create(app_manifest(namespace), field_manager="t")
+    async with fault_proxy(api_server.kubeconfig) as (proxy, access):
+        cluster = {"name": "c", "cluster": {"server": access.server}}
+        context = {"name": "c", "context": {"cluster": "c"}}
+        made = {"clusters": [cluster], "contexts": [context], "current-context": "c"}
+        path = tmp_path / "slow"
+        path.write_text(json.dumps(made))
+        proxy.edit = lambda line: None  # it is told nothing, and goes on waiting
+        first = start("--kubeconfig", str(path))
+
+        async def is_learning() -> bool:
+            return any("sendInitialEvents" in asked for _, asked in proxy.requests)
+
+        await until(is_learning, "the first one learns what there is")
+        assert not await first.ready()
+        first.end(signal.SIGKILL)
+
+    second = start()
+    await until(deploying(kube, namespace, "web"), "the App is acted on")
+    assert second.end() == 0
 
 
 async def test_sigterm_hands_over(kube: client.Client, namespace: str, start: Start) -> None:
