@@ -107,11 +107,11 @@ def test_changed_machine_has_another_template_name() -> None:
 
 
 def test_placement_groups_take_ten_servers_at_most() -> None:
-    """Hetzner's limit: a pool that may grow beyond it is split, each part in a group of its own."""
+    """Hetzner's limit: a larger pool is split, each part in a group with a place for a rollout."""
     overlay = caph_program.overlay(settings_of("hetzner", **AUTOSCALED))
     tenants = [pool for pool in caph.pools(overlay) if pool.name.startswith("tenant")]
 
-    assert [pool.most for pool in tenants] == [10, 10, 5]
+    assert [pool.most for pool in tenants] == [9, 9, 7]
     assert len({pool.machine_spec["placementGroupName"] for pool in tenants}) == 3
     (cluster,) = [m for m in caph.render(overlay) if m["kind"] == "HetznerCluster"]
     listed = {group["name"] for group in cluster["spec"]["hcloudPlacementGroups"]}

@@ -76,14 +76,6 @@ def test_servers_are_those_of_day_0_and_of_every_pool() -> None:
     assert len(found) >= 8
 
 
-def test_pool_leaves_a_place_in_its_placement_group_for_a_rollout() -> None:
-    """A group takes ten, and a rollout adds a machine before it removes one."""
-    pools = [e for e in examples.wanted(workersMax="25").servers if e.pool.startswith("tenant")]
-
-    assert [each.most for each in pools] == [9, 9, 7]
-    assert len({each.group for each in pools}) == 3
-
-
 def test_volume_of_the_registry_has_the_size_that_is_paid_for() -> None:
     """And volumes carry the stack's label, by which the audit finds them."""
     recording = record()
