@@ -18,6 +18,7 @@ from bex_stack import (
     options,
     pin_commands,
     printing,
+    repository_commands,
     targets,
 )
 from bex_stack.hetzner import commands as hetzner
@@ -215,3 +216,4 @@ app_commands.register(app)
 hetzner.register(app)
 pin_commands.register(app)
 image_commands.register(app)
+repository_commands.register(app)
