@@ -111,7 +111,7 @@ def destroy(
 
     console, target = printing.out(quiet=output_json), choice.read_settings()
     if target.settings.provider == "caph":
-        hetzner.destroy(target, console, assume_yes=yes)
+        hetzner.destroy(target, console, assume_yes=yes, output_json=output_json)
         return
     result = bring_up.destroy(target, console, assume_yes=yes, ask=printing.ask)
     if output_json:

@@ -65,7 +65,9 @@ def audit(choice: options.Choice, output_json: options.Json = False) -> None:
         _print(printing.out(), f"nothing of stack {target.stack!r} is at Hetzner")
 
 
-def destroy(target: targets.Target, console: consoles.Console, *, assume_yes: bool) -> None:
+def destroy(
+    target: targets.Target, console: consoles.Console, *, assume_yes: bool, output_json: bool
+) -> None:
     """Empty the stack of what only its own controllers can take away; say what comes then.
 
     Raises:
@@ -86,6 +88,8 @@ def destroy(target: targets.Target, console: consoles.Console, *, assume_yes: bo
         seen = asyncio.run(drain.observe(kubeconfig)) if runs else None
         steps = draining.plan(wanted, things, seen, f"--stack {target.stack}")
         _print(console, report.list_steps(steps))
+        if output_json:
+            printing.print_json([each.as_dict() for each in steps])
         if any(each.is_ours for each in steps):
             if not assume_yes and not printing.ask("Do what is bex's of this?"):
                 raise errors.NotConfirmed("not confirmed; nothing was changed")

@@ -17,6 +17,8 @@ from bex_stack.hetzner import cloud, draining
 from bex_stack.hetzner.inventory import Inventory
 
 PAUSE_SECONDS = 1.0
+CLOUD_PAUSE_SECONDS = 5.0
+"""Each look costs three of the project's requests, which others need, too."""
 _KINDS = {
     "App": kinds.APP,
     "Service": kinds.SERVICE,
@@ -71,19 +73,18 @@ async def run(
         cloud.CloudError: Hetzner refused.
     """
     own = [each for each in steps if each.is_ours]
+    if kubeconfig is not None:
+        async with kube.Client.from_kubeconfig(kubeconfig, user_agent="bex-drain") as client:
+            for step in own:
+                if step.deed != "unprotect":
+                    await do(client, step)
+                    tell(f"{step.name}: done ({len(step.what)})")
+        await _wait_for_cloud(connection, wanted)
     for step in own:
         if step.deed == "unprotect":
             for thing in step.things:
-                connection.unprotect(thing)
+                await asyncio.to_thread(connection.unprotect, thing)
             tell(f"{step.name}: lifted from {', '.join(each.name for each in step.things)}")
-    if kubeconfig is None:
-        return
-    async with kube.Client.from_kubeconfig(kubeconfig, user_agent="bex-drain") as client:
-        for step in own:
-            if step.deed != "unprotect":
-                await do(client, step)
-                tell(f"{step.name}: done ({len(step.what)})")
-    await _wait_for_cloud(connection, wanted)
 
 
 async def do(client: kube.Client, step: draining.Step) -> None:
@@ -114,11 +115,16 @@ async def _wait_for_cloud(connection: cloud.Cloud, wanted: Inventory) -> None:
         held = await asyncio.to_thread(connection.things, ("servers", "volumes", "load_balancers"))
         return [str(each) for each in draining.in_the_way(wanted, held)]
 
-    await _until_gone(left, "volumes and load balancers", "Hetzner to have deleted them", 900)
+    name, waits_for = "volumes and load balancers", "Hetzner to have deleted them"
+    await _until_gone(left, name, waits_for, 900, CLOUD_PAUSE_SECONDS)
 
 
 async def _until_gone(
-    left: Callable[[], Awaitable[list[str]]], name: str, waits_for: str, timeout_seconds: float
+    left: Callable[[], Awaitable[list[str]]],
+    name: str,
+    waits_for: str,
+    timeout_seconds: float,
+    pause_seconds: float = PAUSE_SECONDS,
 ) -> None:
     deadline = time.monotonic() + timeout_seconds
     while found := await left():
@@ -127,7 +133,7 @@ async def _until_gone(
                 f"{name}: waited {timeout_seconds:g} s for {waits_for}; still there: "
                 f"{', '.join(found[:5])}"
             )
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(pause_seconds)
 
 
 async def _left(

@@ -91,6 +91,14 @@ def test_destroy_without_a_cluster_lifts_protection_and_names_what_pulumi_does(
     ]
 
 
+def test_destroy_tells_programs_its_plan(hetzner: Hetzner) -> None:
+    """The same steps, as JSON."""
+    done = bex(hetzner, "destroy", "--yes", "--json")
+
+    assert done.returncode == exit_codes.NEEDS_CLI
+    assert [each["command"] for each in json.loads(done.stdout)][-1] == "bex audit --stack hetzner"
+
+
 def test_destroy_asks_before_it_touches_anything(hetzner: Hetzner) -> None:
     """Nobody there to say yes: nothing is done."""
     ours = hetzner.seed("load_balancers", **EDGE)

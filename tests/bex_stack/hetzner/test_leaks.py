@@ -111,6 +111,22 @@ def test_protected_leftover_is_told_with_the_way_to_lift_it(hetzner: Hetzner) ->
     )
 
 
+def test_audit_goes_on_after_a_request_too_many(hetzner: Hetzner) -> None:
+    """Half a list would be taken for a whole one; the client asks again."""
+    left = leave_fifty(hetzner)
+    hetzner.fail("GET", "/volumes", "rate_limit_exceeded")
+
+    assert {(each.thing.kind, each.thing.name) for each in audit(hetzner)} == left
+
+
+def test_audit_that_cannot_see_everything_fails(hetzner: Hetzner) -> None:
+    """It never says that nothing is left of what it could not list."""
+    hetzner.fail("GET", "/certificates", "server_error", times=9)
+
+    with pytest.raises(cloud.CloudError, match="Hetzner, certificates"):
+        audit(hetzner)
+
+
 @pytest.mark.parametrize("kind", sorted(leaks.COMMANDS))
 def test_every_kind_is_found_by_the_stack_label(hetzner: Hetzner, kind: str) -> None:
     """No kind that a project holds is forgotten."""
