@@ -7,6 +7,7 @@ import hmac
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,12 +15,14 @@ import pytest
 from aiohttp import web
 
 from bex_operator import api
+from bex_operator.api import names
 from bex_operator.controllers import builds, children, metrics, webhooks
 from bex_operator.kube import client, kinds
 from bex_operator.plan import build_outcomes
 from bex_operator.plan import webhooks as plan
+from bex_stack.embedded import toolchain
 from tests.support import build_jobs as playing
-from tests.support import places
+from tests.support import git_server, places, ssh_git_server
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import Bench, condition, kube, make_bench, namespace, until
 from tests.support.fault_proxy import Fault, fault_proxy
@@ -249,6 +252,43 @@ async def test_webhook_starts_what_the_poll_would(kube: client.Client, namespace
     assert newest.commit == "b" * 40
     assert newest.made is not None
     assert newest.made.trigger == "push"
+
+
+async def test_ssh_repository_is_asked_by_a_job_with_its_deploy_key(
+    kube: client.Client, namespace: str, tmp_path: Path
+) -> None:
+    """The operator speaks no ssh; the key is in no Job, and a missing one is told."""
+    program = toolchain.ensure(["bex-build"]).path("bex-build")
+    files = git_server.GitServer(tmp_path, "", tmp_path)
+    commit = files.commit("secret", {"a": "one"})
+    with ssh_git_server.serve(tmp_path) as server:
+        async with (
+            playing.machines(kube, namespace) as machines,
+            shop(kube, namespace, playing.Repository(), inner=("127.0.0.1/32",)) as made,
+        ):
+            machines.program, machines.folder = program, tmp_path
+            await made.create(repo=f"{server.url}/secret.git", cloneSecret="key")
+
+            async def is_refused() -> bool:
+                app = await made.bench.get(kinds.APP)
+                told = (app.get("status") or {}).get("conditions")
+                return bool(told) and "there is no Secret 'key'" in condition(app, "Ready")[2]
+
+            await until(is_refused, "the missing Secret is told")
+            key = server.key.read_text()
+            held = {"ssh-privatekey": key, "known_hosts": server.known_hosts.read_text()}
+            secret = {"apiVersion": "v1", "kind": "Secret", "stringData": held}
+            secret["metadata"] = {"name": "key", "namespace": namespace}
+            await kube.create(secret, field_manager="test")
+            order = {names.DEPLOY_ANNOTATION: '{"at": "2999-01-01T00:00:00Z"}'}
+            body = {"metadata": {"annotations": order}}
+            await kube.patch(kinds.APP, "web", namespace, body)
+            await until(made.image, "the commit runs")
+            jobs = await made.jobs()
+
+    assert [build_outcomes.read(each).commit for each in jobs] == [commit]
+    assert {"--key=/clone/key", "--known-hosts=/clone/known-hosts"} <= set(_clone(jobs[0])["args"])
+    assert key.splitlines()[1] not in str(jobs)
 
 
 class Crash:

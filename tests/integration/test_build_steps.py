@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
 from bex_stack.embedded import toolchain
-from tests.support import git_server
+from tests.support import git_server, ssh_git_server
 
 REPOSITORY_FAULT, PLATFORM_FAULT, SKIPPED = 90, 91, 92
 HERE = "127.0.0.1/32"
@@ -27,6 +28,13 @@ def program() -> Path:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[git_server.GitServer]:
     """A git server behind https."""
     with git_server.serve(tmp_path_factory.mktemp("git")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shell(server: git_server.GitServer) -> Iterator[ssh_git_server.SshServer]:
+    """The same repositories over ssh."""
+    with ssh_git_server.serve(server.folder) as made:
         yield made
 
 
@@ -410,3 +418,80 @@ def test_what_looks_like_a_secret_is_not_printed(
     assert "LABEL after=1" in step.output
     for word in ("correct", "abcdefgh12345678", "0123456789abcdef", "c2lnbmF0dXJl"):
         assert word not in step.output + str(step.told)
+
+
+def over_ssh(
+    program: Path,
+    folder: Path,
+    server: git_server.GitServer,
+    shell: ssh_git_server.SshServer,
+    **more: object,
+) -> Step:
+    """Clone the repository `shelled` with the deploy key, or with what is given instead."""
+    commit = server.commit("shelled", {"a": "one"})
+    given = {"key": shell.key, "known_hosts": shell.known_hosts, **more}
+    repo = given.pop("repo", f"{shell.url}/shelled.git")
+    return clone(program, folder, server, str(repo), commit, **given)
+
+
+def test_deploy_key_opens_a_repository(
+    program: Path, tmp_path: Path, server: git_server.GitServer, shell: ssh_git_server.SshServer
+) -> None:
+    """Its refs are told, and a commit is laid out."""
+    step = over_ssh(program, tmp_path, server, shell)
+    asked = run(
+        program,
+        tmp_path,
+        "refs",
+        repo=f"{shell.url}/shelled.git",
+        key=shell.key,
+        known_hosts=shell.known_hosts,
+        inner=HERE,
+        ref="main",
+    )
+
+    assert step.code == 0, step.output
+    assert (tmp_path / "source/a").read_text() == "one"
+    assert (asked.code, asked.told["refs"]) == (0, {"main": step.told["commit"]})
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("stranger", "does not take the deploy key"),
+        ("other host", "shows another key than `known_hosts` has"),
+        ("no host", "`known_hosts` has no key of 127.0.0.1"),
+        ("no key", "ssh needs a Secret with the keys `ssh-privatekey` and `known_hosts`"),
+        ("garbage", "is no private key without a passphrase"),
+        ("inner", "inner address"),
+    ],
+)
+def test_ssh_without_the_right_keys_is_refused(
+    program: Path,
+    tmp_path: Path,
+    server: git_server.GitServer,
+    shell: ssh_git_server.SshServer,
+    changed: str,
+    words: str,
+) -> None:
+    """Ours or theirs; the field is named, no key is printed, and nobody unknown is talked to."""
+    wrong = tmp_path / "wrong"
+    more: dict[str, object] = {
+        "stranger": {"key": shell.stranger},
+        "other host": {"known_hosts": wrong},
+        "no host": {"known_hosts": wrong},
+        "no key": {"key": ""},
+        "garbage": {"key": wrong},
+        "inner": {"inner": "192.0.2.1/32"},
+    }[changed]  # type: ignore[assignment]
+    if changed == "other host":
+        other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+        wrong.write_text(f"{shell.known_hosts.read_text().split(' ')[0]} {other}")
+    else:
+        wrong.write_text("")
+    step = over_ssh(program, tmp_path, server, shell, **more)
+
+    assert step.code == REPOSITORY_FAULT, step.output
+    assert words in step.told["message"]
+    assert step.told["message"].startswith("spec.")
+    assert "PRIVATE" not in step.output

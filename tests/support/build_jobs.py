@@ -1,15 +1,18 @@
 """Plays what runs the Jobs of builds: each step says what a test wants, and no image is made."""
 
 import asyncio
+import base64
 import contextlib
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
 
+from bex_operator.api import names
 from bex_operator.kube import client, errors, kinds
 from bex_operator.plan import build_jobs, build_outcomes
 
@@ -50,6 +53,10 @@ class Machines:
     """How often the pods of a commit were made."""
     told: dict[str, Object] = field(default_factory=dict)
     """By commit, what the clone step says besides."""
+    program: Path | None = None
+    """The program of the steps; run for Jobs that ask for refs."""
+    folder: Path = Path()
+    """Where it finds what its pod would mount."""
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -65,6 +72,11 @@ class Machines:
             await asyncio.sleep(0.02)
 
     async def _play(self, job: Object) -> None:
+        if job["metadata"]["labels"][names.COMPONENT_LABEL] == "refs":
+            told = await self._ask(job)
+            await self._pod(job, {"refs": told})
+            await self._end(job, failed="fault" in told)
+            return
         commit = job["metadata"]["annotations"][build_outcomes.COMMIT_ANNOTATION]
         self.started[commit] += 1
         digest = f"sha256:{next(_IMAGES):064x}"
@@ -73,6 +85,24 @@ class Machines:
         steps["push"] |= {"digest": digest}
         await self._pod(job, steps)
         await self._end(job, failed="skipped" in steps["clone"])
+
+    async def _ask(self, job: Object) -> Object:
+        """Run the step as its pod would; the Secret's files lie in a folder of the test's."""
+        secret = await self.kube.get(kinds.SECRET, job["metadata"]["name"], self.namespace)
+        for key, value in secret["data"].items():
+            place = self.folder / key.replace("clone-", "clone/")
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(base64.b64decode(value))
+        (step,) = job["spec"]["template"]["spec"]["containers"]
+        arguments = [each.replace("=/", f"={self.folder}/") for each in step["args"]]
+        assert self.program is not None
+        result = self.folder / "told.json"
+        process = await asyncio.create_subprocess_exec(
+            self.program, arguments[0], f"--result={result}", *arguments[1:]
+        )
+        await process.wait()
+        found: Object = orjson.loads(result.read_bytes())
+        return found
 
     async def _pod(self, job: Object, steps: dict[str, Object]) -> None:
         name = job["metadata"]["name"]

@@ -262,7 +262,7 @@ class AppSpec(rules.Spec):
     build_filter: Annotated[BuildFilter, Field(strict=False)] | None = None
     """Which pushes are built. One whose commit says `[skip bex]` or `[bex skip]` never is."""
     clone_secret: ObjectName | None = None
-    """Secret with the key `token` for cloning repo."""
+    """Secret for cloning repo: `token` for https, `ssh-privatekey` and `known_hosts` for ssh."""
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
     """Port the App listens on; the variable PORT tells it."""
     replicas: Annotated[int, Field(ge=0, le=100)] = 1

@@ -1,18 +1,25 @@
 """Makes images out of repositories: starts the Jobs of builds and keeps what came of each."""
 
 import asyncio
-import base64
 import dataclasses
 import datetime
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bex_operator.api import names
-from bex_operator.controllers import children, registry_care, sources, views, webhooks
+from bex_operator.controllers import (
+    children,
+    credentials,
+    ref_jobs,
+    registry_care,
+    sources,
+    views,
+    webhooks,
+)
 from bex_operator.git import errors as git_errors
 from bex_operator.kube import build_logs, caches, errors, kinds
 from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
@@ -127,10 +134,10 @@ class Builder:
             if (refused := await self._without_room()) is not None:
                 return refused
             try:
-                token = await self._token(place)
+                held = await credentials.read(self._writer.kube, place)
             except git_errors.GitError as trouble:
                 return artefacts.Failed("SourceUnavailable", str(trouble), sources.RETRY_SECONDS)
-            await self._make(dataclasses.replace(order, clone_token=token))
+            await self._make(dataclasses.replace(order, credentials=held))
         finally:
             del self._starting[order.job]
         self._due.pop((order.namespace, order.app), None)
@@ -198,10 +205,10 @@ class Builder:
                 branch=build.branch,
             )
             try:
-                token = await self._token(place)
+                held = await credentials.read(self._writer.kube, place)
             except git_errors.GitError as trouble:
                 return artefacts.Failed("SourceUnavailable", str(trouble), sources.RETRY_SECONDS)
-            await self._release(job, dataclasses.replace(order, clone_token=token))
+            await self._release(job, dataclasses.replace(order, credentials=held))
         return None
 
     async def _known(self, uid: str, cancel: builds.Cancel) -> list[build_outcomes.Build]:
@@ -287,29 +294,15 @@ class Builder:
             self._due[app] = due, since
         return since
 
-    async def _token(self, place: sources.Place) -> str:
-        """Read the token for a private repository."""
-        if place.secret is None:
-            return ""
+    async def _ask(self, place: sources.Place, refs: Collection[str]) -> dict[str, str]:
         try:
-            secret = await self._writer.kube.get(kinds.SECRET, place.secret, place.namespace)
-        except errors.NotFound:
-            raise git_errors.Refused(
-                f"spec.cloneSecret: there is no Secret {place.secret!r}"
-            ) from None
-        if (secret["metadata"].get("labels") or {}).get(names.PROTECTED_LABEL) == "true":
-            raise git_errors.Refused("spec.cloneSecret: the Secret is the platform's")
-        encoded = (secret.get("data") or {}).get("token")
-        if not encoded:
-            raise git_errors.Refused("spec.cloneSecret: the Secret has no key 'token'")
-        return base64.b64decode(encoded).decode().strip()
-
-    async def _ask(self, place: sources.Place, refs: Any) -> dict[str, str]:
-        try:
-            token = await self._token(place)
+            held = await credentials.read(self._writer.kube, place)
+            if place.speaks_ssh:
+                asked = build_jobs.Question(place.repo, place.namespace, held)
+                return await ref_jobs.refs(self._writer, self._platform, asked, refs)
         except errors.KubeError as exc:
-            raise git_errors.Unavailable(f"the clone Secret cannot be read: {exc}") from exc
-        return await self._remote.refs(place.repo, refs, token)
+            raise git_errors.Unavailable(f"the repository cannot be asked: {exc}") from exc
+        return await self._remote.refs(place.repo, refs, held.get("token", "").strip())
 
     def _moved(self, place: sources.Place) -> None:
         for app in self._watchers.get(place, ()):

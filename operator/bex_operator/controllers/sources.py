@@ -16,6 +16,8 @@ RETRY_SECONDS = 10.0
 TICK_SECONDS = 0.25
 AT_ONCE = 8
 """How many repositories are asked at the same time."""
+SSH_POLL_SECONDS = 300.0
+"""How often a repository is asked for which that takes a Job."""
 HOOKED_POLL_SECONDS = 1800.0
 """How often a repository is asked whose server tells of pushes: a net under lost deliveries."""
 FORGET_SECONDS = 900.0
@@ -32,6 +34,11 @@ class Place:
     repo: str
     namespace: str
     secret: str | None
+
+    @property
+    def speaks_ssh(self) -> bool:
+        """Tell whether it is reached by ssh."""
+        return not self.repo.startswith("https://")
 
 
 Ask = Callable[[Place, Collection[str]], Awaitable[dict[str, str]]]
@@ -136,7 +143,7 @@ class Sources:
             _log.exception("source.poison", repo=place.repo)
             known.error = "asking the repository failed; the operator's log says why"
         now = asyncio.get_running_loop().time()
-        known.due = now + self._pause(known) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        known.due = now + self._pause(place, known) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         if known.requested > answered:
             known.due = now  # there was news while the answer came
         known.refs = {ref: at for ref, at in known.refs.items() if ref in wanted or at >= now - 60}
@@ -144,7 +151,8 @@ class Sources:
         if (known.commits, known.asked, known.error) != before:
             self._wake(place)
 
-    def _pause(self, known: _Known) -> float:
+    def _pause(self, place: Place, known: _Known) -> float:
         if known.error:
-            return RETRY_SECONDS
-        return max(self._poll_seconds, HOOKED_POLL_SECONDS if known.hooked else 0.0)
+            return SSH_POLL_SECONDS if place.speaks_ssh else RETRY_SECONDS
+        slow = SSH_POLL_SECONDS if place.speaks_ssh else 0.0
+        return max(self._poll_seconds, slow, HOOKED_POLL_SECONDS if known.hooked else 0.0)

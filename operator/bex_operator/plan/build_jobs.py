@@ -3,9 +3,12 @@
 Source: Kubernetes user namespaces (`hostUsers: false`); BuildKit's rootless notes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from bex_operator.api import names
 from bex_operator.plan import artefacts, build_outcomes, builds, collection, tokens
@@ -13,6 +16,8 @@ from bex_operator.plan import artefacts, build_outcomes, builds, collection, tok
 Manifest = dict[str, Any]
 
 LIMIT_SECONDS = 1800
+QUESTION_SECONDS = 120
+"""How long a Job that only asks may take, and how long it stays if nobody reads its answer."""
 EXIT_REPOSITORY = 90
 """A step's exit code that says: the repository has to change."""
 EXIT_SKIPPED = 92
@@ -78,6 +83,15 @@ class Platform:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """Where refs of a repository point."""
+
+    repo: str
+    tenant: str
+    credentials: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One build to make."""
 
@@ -89,7 +103,8 @@ class Order:
     commit: str
     branch: str
     clear_cache: bool = False
-    clone_token: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """What lets the clone step in, by its options: `token`, or `key` and `known-hosts`."""
     why: build_outcomes.Started = build_outcomes.NO_REASON
     base_scope: str = ""
     """Digest of the files that counted for the image that stays if they are the same."""
@@ -151,7 +166,7 @@ def render_secret(order: Order, platform: Platform, *, now: int) -> Manifest:
         "pull": tokens.sign(platform.registry.key, pull, expires),
         "push": tokens.sign(platform.registry.key, push, expires),
         "authority": platform.authority,
-        "clone": order.clone_token,
+        **{f"clone-{name}": value for name, value in order.credentials.items()},
     }
     return {
         "apiVersion": "v1",
@@ -180,11 +195,12 @@ def _pod(order: Order, platform: Platform) -> Manifest:
         {"name": name, "emptyDir": {"sizeLimit": size}} for name, size in _SHARED.items()
     ]
     secrets = {"pull", "push"}
-    secrets |= {"clone"} if order.clone_token else set()
     secrets |= {"authority"} if platform.authority else set()
     for each in sorted(secrets):
         items = [{"key": each, "path": each}]
         volumes.append({"name": each, "secret": {"secretName": order.job, "items": items}})
+    if order.credentials:
+        volumes.append(_credentials(order.job, order.credentials))
     steps = (
         _clone(order, platform),
         _resolve(order, platform),
@@ -204,22 +220,35 @@ def _pod(order: Order, platform: Platform) -> Manifest:
 
 
 def _clone(order: Order, platform: Platform) -> Manifest:
-    options = {"repo": order.source.repo, "commit": order.commit}
-    mounts = {"source": "rw", "objects": "rw"}
+    options = {"commit": order.commit, **_reaching(order.source.repo, order.credentials, platform)}
+    mounts = {"source": "rw", "objects": "rw", **_mounted(order.credentials, platform)}
     if order.base_scope:
         options["base-scope"] = order.base_scope
-    if platform.inner:
-        options["inner"] = ",".join(platform.inner)
-    if platform.authority:
-        options["authority"] = "/authority/authority"
-        mounts["authority"] = "ro"
-    if order.clone_token:
-        options["token"] = "/clone/clone"  # noqa: S105 - a path
-        mounts["clone"] = "ro"
     step = _step("clone", platform, options, mounts, memory="512Mi")
     step["args"] += [f"--counts={each}" for each in order.source.counting]
     step["args"] += [f"--ignored={each}" for each in order.source.ignored_paths]
     return step
+
+
+def _reaching(repo: str, held: Mapping[str, str], platform: Platform) -> dict[str, str]:
+    """Options of a step that reaches a repository."""
+    options = {"repo": repo, **{name: f"/clone/{name}" for name in held}}
+    if platform.inner:
+        options["inner"] = ",".join(platform.inner)
+    if platform.authority:
+        options["authority"] = "/authority/authority"
+    return options
+
+
+def _mounted(held: Mapping[str, str], platform: Platform) -> dict[str, str]:
+    """What such a step mounts, and how."""
+    mounts = {"clone": "ro"} if held else {}
+    return mounts | ({"authority": "ro"} if platform.authority else {})
+
+
+def _credentials(secret: str, held: Mapping[str, str]) -> Manifest:
+    items = [{"key": f"clone-{name}", "path": name} for name in sorted(held)]
+    return {"name": "clone", "secret": {"secretName": secret, "items": items}}
 
 
 def _resolve(order: Order, platform: Platform) -> Manifest:
@@ -286,4 +315,55 @@ def _step(
             {"name": each, "mountPath": f"/{each}", "readOnly": how == "ro"}
             for each, how in mounts.items()
         ],
+    }
+
+
+def render_question(
+    asked: Question, refs: Sequence[str], platform: Platform
+) -> tuple[Manifest, Manifest]:
+    """Render the Job that asks, held back until its Secret is there, and the Secret."""
+    parts = (asked.tenant, asked.repo, *refs)
+    job = f"refs-{hashlib.sha256(orjson.dumps(parts)).hexdigest()[:16]}"
+    labels = {
+        names.COMPONENT_LABEL: "refs",
+        names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        builds.NAMESPACE_LABEL: asked.tenant,
+    }
+    metadata: Manifest = {"name": job, "namespace": platform.namespace, "labels": labels}
+    options = _reaching(asked.repo, asked.credentials, platform)
+    step = _step("refs", platform, options, _mounted(asked.credentials, platform), memory="128Mi")
+    step["args"] += [f"--ref={each}" for each in refs]
+    volumes = [_credentials(job, asked.credentials)] if asked.credentials else []
+    held = {f"clone-{name}": value for name, value in asked.credentials.items()}
+    if platform.authority:
+        held["authority"] = platform.authority
+        items = [{"key": "authority", "path": "authority"}]
+        volumes.append({"name": "authority", "secret": {"secretName": job, "items": items}})
+    pod = {
+        "automountServiceAccountToken": False,
+        "containers": [step],
+        "enableServiceLinks": False,
+        "hostUsers": False,
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 5,
+        "volumes": volumes,
+    }
+    rendered = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "activeDeadlineSeconds": QUESTION_SECONDS,
+            "backoffLimit": 0,
+            "suspend": True,
+            "ttlSecondsAfterFinished": QUESTION_SECONDS,
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+    protected = {**metadata, "labels": {**labels, names.PROTECTED_LABEL: "true"}}
+    return rendered, {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": protected,
+        "stringData": held,
     }

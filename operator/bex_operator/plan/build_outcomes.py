@@ -152,6 +152,11 @@ def outcome_of(
     return made | {"state": "Failed", "fault": "platform", "message": _why(job, pods)}
 
 
+def answer_of(pods: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what the only step of a Job said at its end."""
+    return next(iter(_told(pods)), None)
+
+
 def cancelled(
     job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], by: str, *, now: str
 ) -> dict[str, Any]:

@@ -203,7 +203,9 @@ def order(**changes: object) -> build_jobs.Order:
 
 def test_each_step_has_its_own_credential_and_no_other() -> None:
     """No step that runs tenants' code can push or clone."""
-    spec = build_jobs.render(order(clone_token="t"), PLATFORM)["spec"]["template"]["spec"]
+    spec = build_jobs.render(order(credentials={"key": "k", "known-hosts": "h"}), PLATFORM)["spec"][
+        "template"
+    ]["spec"]
     secrets = {each["name"] for each in spec["volumes"] if "secret" in each}
     held = {
         step["name"]: {each["name"] for each in step["volumeMounts"]} & secrets
@@ -228,7 +230,7 @@ def test_builds_have_users_of_their_own_and_are_never_privileged() -> None:
 
 def test_no_credential_stands_in_the_job() -> None:
     """Jobs are read by more people than Secrets are."""
-    told = order(clone_token="correct-horse")
+    told = order(credentials={"token": "correct-horse"})
     text = orjson.dumps(build_jobs.render(told, PLATFORM))
     secret = build_jobs.render_secret(told, PLATFORM, now=0)["stringData"]
 
