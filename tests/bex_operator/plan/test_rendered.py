@@ -77,7 +77,10 @@ INNER = build_jobs.Platform(
 PRIVATE = build_jobs.Order(
     *(ORDER.job, ORDER.app, ORDER.namespace, ORDER.uid, REPOSITORY, ORDER.commit, "topic"),
     clear_cache=True,
-    clone_token="token",
+    credentials={"token": "token"},
+)
+QUESTION = build_jobs.Question(
+    "ssh://git@git.example.com/a/web", "apps", {"key": "KEY", "known-hosts": "HOSTS"}
 )
 
 CASES: dict[str, Callable[[], Objects]] = {
@@ -87,6 +90,7 @@ CASES: dict[str, Callable[[], Objects]] = {
     "pre-deploy": lambda: [predeploy.render(FULL, OWNER, RELEASE)],
     "build-plain": lambda: of_build(ORDER, PLATFORM),
     "build-private": lambda: of_build(PRIVATE, INNER),
+    "build-question": lambda: list(build_jobs.render_question(QUESTION, ["main"], INNER)),
 }
 
 
