@@ -6,6 +6,7 @@ Anonymous pulls, authenticated pushes: a kubelet needs no credential, a builder 
 import json
 from typing import Any
 
+from bex_operator.api import images
 from components.manifests import shapes
 
 NAMESPACE = "bex-registry"
@@ -15,24 +16,27 @@ PUSHER = "bex-builder"
 HTPASSWD = "/secret/htpasswd"
 CONFIG = "/etc/zot/config.json"
 ROOT = "/var/lib/registry"
-KEPT_TAGS = 5
-HOUR = "1h"
+KEPT_TAGS = images.KEPT_BUILDS + images.KEPT_RELEASES + images.BUILDS_AT_ONCE
+"""Images of an App's builds: those that count as made, those in reach of a rollback, and those
+that are on their way. Zot knows when a tag was pushed, not what runs."""
+GRACE = f"{images.GRACE_SECONDS}s"
 """Delay and interval of the garbage collection; not shorter than a build may take."""
 
 
 def configuration() -> dict[str, Any]:
     """Render Zot's configuration; it is read only when Zot starts."""
-    policies = {
-        "anonymousPolicy": ["read"],
-        "policies": [{"users": [PUSHER], "actions": ["read", "create", "update", "delete"]}],
+    pusher = [{"users": [PUSHER], "actions": ["read", "create", "update", "delete"]}]
+    repositories = {
+        "**": {"anonymousPolicy": ["read"], "policies": pusher},
+        # Zot takes the longest match alone: what builds push is nobody's but its App's.
+        f"{images.BUILDS}**": {"anonymousPolicy": [], "policies": pusher},
     }
+    # Only what builds push: elsewhere a tag is somebody's wish to keep what it names, and a
+    # repository that no policy names keeps its tags.
     retention = {
         "policies": [
-            {
-                "repositories": ["**"],
-                "deleteUntagged": True,
-                "keepTags": [{"patterns": [".*"], "mostRecentlyPushedCount": KEPT_TAGS}],
-            }
+            _retention(f"{images.BUILDS}*/{images.IMAGE}", ".*", KEPT_TAGS),
+            _retention(f"{images.BUILDS}*/{images.CACHE}", "latest", 1),
         ]
     }
     return {
@@ -41,8 +45,8 @@ def configuration() -> dict[str, Any]:
             "rootDirectory": ROOT,
             "dedupe": True,
             "gc": True,
-            "gcDelay": HOUR,
-            "gcInterval": HOUR,
+            "gcDelay": GRACE,
+            "gcInterval": GRACE,
             "retention": retention,
         },
         "http": {
@@ -52,10 +56,18 @@ def configuration() -> dict[str, Any]:
             "readTimeout": "60s",
             "writeTimeout": "60s",
             "auth": {"htpasswd": {"path": HTPASSWD}},
-            "accessControl": {"repositories": {"**": policies}},
+            "accessControl": {"repositories": repositories},
         },
         "log": {"level": "info"},
         "extensions": {"scrub": {"enable": True, "interval": "24h"}},
+    }
+
+
+def _retention(repositories: str, tags: str, count: int) -> dict[str, Any]:
+    return {
+        "repositories": [repositories],
+        "deleteUntagged": True,
+        "keepTags": [{"patterns": [tags], "mostRecentlyPushedCount": count}],
     }
 
 

@@ -1,5 +1,6 @@
 """Releases against a real API server and a real registry: pinned, kept, restored, given up."""
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -177,6 +178,18 @@ async def test_absent_image_is_named_and_what_serves_goes_on(
     assert await template(bench) == before
     assert await bench.controller.reconcile((bench.namespace, "web")) == 30.0
     assert len(await revisions(bench)) == 1
+
+
+async def test_image_built_for_another_app_is_refused_and_what_serves_goes_on(bench: Bench) -> None:
+    """The machines could pull it; who wrote the App may not have it."""
+    before = await template(bench)
+    await bench.change(image=f"localhost:5050/builds/{uuid.uuid4()}/image:web-1")
+
+    app = await run(bench)
+
+    assert condition(app, "Ready")[1] == "ForeignImage"
+    assert app["status"]["phase"] == "Running"
+    assert await template(bench) == before
 
 
 async def test_new_app_with_an_absent_image_makes_nothing(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bex_operator.api import images
 from bex_operator.plan import collection
 from bex_operator.registry import care, errors
 from tests.support import oci
@@ -38,7 +39,7 @@ def blob_file(registry: Registry, digest: str) -> Path:
 
 def age(registry: Registry) -> None:
     """Let hours pass."""
-    old = time.time() - 2 * collection.GRACE_SECONDS
+    old = time.time() - 2 * images.GRACE_SECONDS
     for file in (registry.folder / "docker/registry/v2/blobs").glob("*/*/*/data"):
         os.utime(file, (old, old))
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bex_operator.api import images
 from bex_operator.plan import collection
 from tests.support import oci
 
@@ -120,7 +121,7 @@ class World:
 
     def let_hours_pass(self) -> None:
         """Make everything old but what is being pushed: no push takes that long."""
-        old = time.time() - 2 * collection.GRACE_SECONDS
+        old = time.time() - 2 * images.GRACE_SECONDS
         for file in self._blobs.glob("*/*/data"):
             if not self._sending.get(f"sha256:{file.parent.name}"):
                 os.utime(file, (old, old))

@@ -152,7 +152,8 @@ class Controller:
     async def _artefact(self, manifest: Object, wanted: app.App) -> artefacts.Outcome:
         source = artefacts.source_of(wanted)
         if isinstance(source, artefacts.Prebuilt):
-            return artefacts.Ready(source.image)
+            foreign = artefacts.foreign(source, manifest["metadata"]["uid"])
+            return foreign or artefacts.Ready(source.image)
         return await self._builder.outcome(manifest, source)
 
     def _hosts(self, owner: workload.Owner, wanted: app.App) -> claims.Outcome:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bex_operator.api import images
 from bex_operator.controllers import metrics
 from bex_operator.kube import client, errors, kinds
 from bex_operator.plan import artefacts, collection
@@ -36,7 +37,7 @@ async def collect(
     registry: care.Care,
     *,
     dry_run: bool = False,
-    grace_seconds: int = collection.GRACE_SECONDS,
+    grace_seconds: int = images.GRACE_SECONDS,
 ) -> Collected:
     """Let go what nobody can need.
 

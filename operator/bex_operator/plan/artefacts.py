@@ -5,6 +5,7 @@ an image by a build, and until then what serves goes on.
 """
 
 import posixpath
+import re
 from dataclasses import dataclass
 
 from bex_operator.api import app, records
@@ -81,6 +82,9 @@ class Failed:
 
 
 Outcome = Ready | Waiting | Failed
+_UID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_BUILT = re.compile(rf"(?:^|/)builds/({_UID})/", re.IGNORECASE)
+"""Where builds push, whatever the registry is called."""
 
 
 def source_of(wanted: app.App) -> Source:
@@ -100,6 +104,17 @@ def source_of(wanted: app.App) -> Source:
         paths=wanted.build_filter.paths if wanted.build_filter else (),
         ignored_paths=wanted.build_filter.ignored_paths if wanted.build_filter else (),
     )
+
+
+def foreign(source: Prebuilt, uid: str) -> Failed | None:
+    """Refuse an image that was built for another App: what builds push is private to theirs.
+
+    By whatever registry's name: those that the platform mirrors are looked up in its own first.
+    """
+    found = _BUILT.search(source.image)
+    if found is None or found[1] == uid:
+        return None
+    return Failed("ForeignImage", "spec.image: it was built for another App; name its repository")
 
 
 def with_image(wanted: app.App, image: str) -> app.App:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bex_operator.api import names
+from bex_operator.api import images, names
 from bex_operator.plan import artefacts, build_outcomes, builds, collection, tokens
 
 Manifest = dict[str, Any]
@@ -112,7 +112,7 @@ class Order:
 
 def repository(order_uid: str) -> str:
     """Name where the images of an App lie: by UID, so that a later App of its name finds none."""
-    return f"builds/{order_uid}"
+    return f"{images.BUILDS}{order_uid}"
 
 
 def image_name(platform: Platform, uid: str) -> str:

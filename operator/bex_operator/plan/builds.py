@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 
-from bex_operator.api import names
+from bex_operator.api import images, names
 from bex_operator.plan import artefacts
 from bex_operator.plan.build_outcomes import NO_REASON, Build, Started
 
 COMPONENT = "build"
-KEPT = 10
+KEPT = images.KEPT_BUILDS
 """How many finished builds of an App are remembered."""
 TURN_SECONDS = 30.0
 """How often an App whose turn has not come asks again; it is woken when its turn comes."""

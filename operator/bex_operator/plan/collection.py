@@ -13,15 +13,9 @@ from typing import Any
 
 import orjson
 
-from bex_operator.api import names
+from bex_operator.api import images, names
 from bex_operator.plan import artefacts, build_outcomes, builds
 
-GRACE_SECONDS = 3600
-"""How long whatever was pushed, or asked for by somebody who pushes, stays in any case: longer than
-a build may take, for it pushes layers first and the image that names them last."""
-BUILDS = "builds/"
-"""Repositories of Apps lie below it, under the App's UID."""
-IMAGE = "image"
 NEEDED_BYTES = 2 << 30
 """Least room on the registry's disk for a build to begin."""
 ROOM_SECONDS = 60.0
@@ -48,7 +42,7 @@ class Manifest:
     @property
     def owner(self) -> str:
         """UID of the App whose build pushed it; empty if none did."""
-        return self.repository.split("/")[1] if self.repository.startswith(BUILDS) else ""
+        return self.repository.split("/")[1] if self.repository.startswith(images.BUILDS) else ""
 
     @property
     def subjects(self) -> Iterable[str]:
@@ -121,7 +115,7 @@ def _is_root(manifest: Manifest, facts: Facts) -> bool:
         return True
     if not manifest.owner:
         return _is_wanted(manifest)
-    if manifest.repository.rpartition("/")[2] == IMAGE:
+    if manifest.repository.rpartition("/")[2] == images.IMAGE:
         return manifest.owner in facts.building
     return manifest.owner in facts.owners and _is_wanted(manifest)
 

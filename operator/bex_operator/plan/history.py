@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 import pydantic
 
-from bex_operator.api import app, names, records, status
+from bex_operator.api import app, images, names, records, status
 from bex_operator.plan import artefacts, differences, releases, workload
 
-KEPT = 10
+KEPT = images.KEPT_RELEASES
 _RESTART = "restartedAt"
 
 

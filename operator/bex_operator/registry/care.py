@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from bex_operator.api import images
 from bex_operator.plan import collection, tokens
 from bex_operator.registry import errors
 
@@ -76,7 +77,7 @@ class Care:
         going: Sequence[collection.Manifest],
         *,
         dry_run: bool = False,
-        grace_seconds: int = collection.GRACE_SECONDS,
+        grace_seconds: int = images.GRACE_SECONDS,
     ) -> Report:
         """Let *going* go unless it was touched since it was listed, and whatever nobody names then.
 

@@ -8,6 +8,7 @@ from bex_operator import api
 from bex_operator.plan import artefacts
 
 REPO = "https://example.com/a/b"
+OWN, OTHER = "11111111-2222-3333-4444-555555555555", "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 
 
 def test_image_is_taken_as_written() -> None:
@@ -75,3 +76,29 @@ def test_built_image_takes_the_place_of_the_repository() -> None:
     made = artefacts.with_image(app, "r/x@sha256:" + "a" * 64)
 
     assert made == api.App(name="web", image="r/x@sha256:" + "a" * 64, port=4000)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        f"localhost:5050/builds/{OTHER}/image@sha256:{'a' * 64}",
+        f"localhost:5050/builds/{OTHER}/image:web-1",
+        f"docker.io/builds/{OTHER}/cache:latest",
+        f"builds/{OTHER}/image",
+    ],
+)
+def test_image_that_was_built_for_another_app_is_refused(image: str) -> None:
+    """By every name under which machines would find it."""
+    refused = artefacts.foreign(artefacts.Prebuilt(image), OWN)
+
+    assert isinstance(refused, artefacts.Failed)
+    assert "spec.image" in refused.message
+
+
+@pytest.mark.parametrize(
+    "image",
+    [f"localhost:5050/builds/{OWN}/image:web-1", "ghcr.io/builds/tool:1", "builds/web:1"],
+)
+def test_own_images_and_those_of_people_are_not(image: str) -> None:
+    """An App may go back to what was built for it, and a folder may be called builds elsewhere."""
+    assert artefacts.foreign(artefacts.Prebuilt(image), OWN) is None
