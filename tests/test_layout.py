@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -52,3 +53,13 @@ def test_locks_hold_hashes_and_no_addresses() -> None:
         assert pins
         for block in re.split(r"^(?=\S)", text, flags=re.MULTILINE):
             assert not block.strip() or "--hash=sha256:" in block, block
+
+
+def test_operator_starts_without_aiohttp() -> None:
+    """It takes 12 MiB; builds, registries, webhooks and the edge import it when they need it."""
+    program = "import sys, bex_operator.controllers.operator; print('aiohttp' in sys.modules)"
+    command = [sys.executable, "-c", program]
+
+    assert (
+        subprocess.run(command, capture_output=True, check=True, timeout=120).stdout == b"False\n"
+    )

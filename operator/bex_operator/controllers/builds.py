@@ -18,13 +18,13 @@ from bex_operator.controllers import (
     registry_care,
     sources,
     views,
-    webhooks,
 )
 from bex_operator.git import errors as git_errors
 from bex_operator.kube import build_logs, caches, errors, kinds
 from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
 
 if TYPE_CHECKING:
+    from bex_operator.controllers import webhooks
     from bex_operator.git import remotes
 
 Object = dict[str, Any]
@@ -75,8 +75,10 @@ class Builder:
         """Say who knows whether the registry has room."""
         self._keeper = keeper
 
-    def receiver(self, apps: caches.Cache) -> webhooks.Receiver:
+    def receiver(self, apps: caches.Cache) -> "webhooks.Receiver":
         """Return what takes word of pushes to these Apps."""
+        from bex_operator.controllers import webhooks
+
         return webhooks.Receiver(apps, self._writer, self._platform.registry.key)
 
     async def run(self) -> None:

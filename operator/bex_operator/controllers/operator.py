@@ -21,7 +21,6 @@ from bex_operator.controllers import (
     recorder,
     registry_care,
     views,
-    webhooks,
 )
 from bex_operator.kube import caches, client, kubeconfig, leases
 from bex_operator.plan import reports
@@ -87,11 +86,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
                 otherwise="the caches are not filled yet",
                 metrics=functools.partial(_render, counted, controller, watched),
             ) as port,
-            webhooks.serve(
-                builder.receiver(seen.apps) if builder is not None else None,
-                settings.health_address,
-                settings.webhook_port,
-            ),
+            _taking_webhooks(settings, builder, seen.apps),
             _running([*watched, *([builder] if builder is not None else [])], stop),
         ):
             _log.info("operator.started", health_port=port, server=kube.server)
@@ -113,6 +108,22 @@ async def _building(
         return
     async with build_settings.remote(platform) as remote:
         yield builds.Builder(platform, children.Writer(kube, counted), remote)
+
+
+@contextlib.asynccontextmanager
+async def _taking_webhooks(
+    settings: operator_settings.Settings, builder: builds.Builder | None, apps: caches.Cache
+) -> AsyncIterator[None]:
+    """Take webhooks, if anything is built."""
+    if builder is None:
+        yield
+        return
+    # Its server takes 12 MiB, which an operator that builds nothing does without.
+    from bex_operator.controllers import webhooks
+
+    receiver = builder.receiver(apps)
+    async with webhooks.serve(receiver, settings.health_address, settings.webhook_port):
+        yield
 
 
 def _keeper(

@@ -16,7 +16,7 @@ import httptools
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 """A connection that rested for longer is not used again: servers drop those."""
-BUFFER_BYTES = 2**18
+BUFFER_BYTES = 2**16
 """So much of a stream waits for its reader at most."""
 PIECE_BYTES = 2**16
 """Longer bodies are sent in pieces: to encrypt one at once would stop all else in the process."""

@@ -113,6 +113,8 @@ class Transport:
                     for line in whole:
                         if line:
                             yield line
+                    # Nothing of it is held while the stream is silent, which may be for long.
+                    del piece, whole
         if rest.strip():
             yield rest
 
