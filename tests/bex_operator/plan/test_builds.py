@@ -262,3 +262,55 @@ def test_ref_that_is_none_asks_for_nothing(ref: str) -> None:
     noted = {names.DEPLOY_ANNOTATION: orjson.dumps({"at": "2026", "ref": ref}).decode()}
 
     assert builds.read_request({"metadata": {"annotations": noted}}).ref is None
+
+
+def noted(annotation: str, **asked: object) -> dict[str, object]:
+    """An App with an order in an annotation."""
+    return {"metadata": {"annotations": {annotation: orjson.dumps(asked).decode()}}}
+
+
+def test_request_is_read_as_it_was_written() -> None:
+    """What is left out, or is of another kind than it should be, asks for nothing."""
+    whole = noted(names.DEPLOY_ANNOTATION, at="t", ref="v1.2", clearCache=True, by="ada")
+    odd = noted(names.DEPLOY_ANNOTATION, ref=5, clearCache="yes", by="x" * 1000)
+
+    assert builds.read_request(whole) == builds.Request("t", "v1.2", True, by="ada")
+    assert builds.read_request({"metadata": {}}) == builds.Request()
+    found = builds.read_request(odd)
+    assert (found.at, found.ref, found.clear_cache) == ("", None, False)
+    assert found.by is not None
+    assert len(found.by) < 1000
+
+
+def test_order_to_cancel_is_read_as_it_was_written() -> None:
+    """Somebody always asked."""
+    whole = noted(names.CANCEL_ANNOTATION, job="web-1", by="ada")
+
+    assert builds.read_cancel(whole) == builds.Cancel("web-1", "ada")
+    assert builds.read_cancel({"metadata": {}}) == builds.Cancel("", "somebody")
+
+
+def test_reasons_are_words_that_programs_read() -> None:
+    """One for a build that waits, one for one that begins, one for each who is at fault."""
+    waits, begins = decide(wish(), has_turn=False).outcome, decide(wish()).outcome
+    ours = decide(wish(), built(A, "Failed", fault="platform", message="m" * 2000)).outcome
+    theirs = decide(wish(), built(A, "Failed", fault="repository", message="m" * 2000)).outcome
+
+    assert isinstance(waits, artefacts.Waiting)
+    assert isinstance(begins, artefacts.Waiting)
+    assert (waits.reason, begins.reason) == ("BuildQueued", "Building")
+    assert isinstance(ours, artefacts.Failed)
+    assert isinstance(theirs, artefacts.Failed)
+    assert (ours.reason, theirs.reason) == ("BuildFailedInfrastructure", "BuildFailedUserError")
+    assert len(theirs.message) == 1500
+    assert len(ours.message) <= 1500
+
+
+def test_last_image_of_each_branch_is_kept() -> None:
+    """A build that failed since does not take its place."""
+    old = built("1" * 40, "Succeeded", created="01", branch="next")
+    failed = built("2" * 40, "Failed", created="02", branch="next")
+    more = [built(f"{n:040x}", "Succeeded", created=f"{n:02}") for n in range(3, 3 + builds.KEPT)]
+    runs = built("f" * 40, "Running", created="0")
+
+    assert builds.superfluous([old, failed, *more, runs]) == [failed]

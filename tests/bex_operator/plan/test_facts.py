@@ -6,7 +6,7 @@ import pytest
 
 from bex_operator import api
 from bex_operator.api import status
-from bex_operator.plan import causes, claims, facts, rollouts
+from bex_operator.plan import causes, certificates, claims, facts, rollouts
 
 RELEASE = status.Release(number=2, digest="d")
 NO_HOSTS = claims.Outcome((), ())
@@ -127,3 +127,147 @@ def test_words_of_routes(hosts: tuple[str, ...], words: Words) -> None:
 
     assert (found.holds, found.reason, found.message) == words
     assert found.type == "Routed"
+
+
+MAKING = certificates.Lack("the certificate of a is being made", failed=False)
+BROKEN = certificates.Lack("the certificate of b could not be made", failed=True)
+HOSTS = claims.Outcome(("a", "b"), ())
+
+
+@pytest.mark.parametrize(
+    ("hosts", "lacking", "words"),
+    [
+        (HOSTS, (), (True, "Certified", "every host has its certificate")),
+        (NO_HOSTS, (), (True, "Certified", "no host needs one")),
+        (HOSTS, (MAKING,), (False, "CertificatePending", MAKING.message)),
+        (
+            HOSTS,
+            (MAKING, BROKEN),
+            (False, "CertificateFailed", f"{MAKING.message}; {BROKEN.message}"),
+        ),
+    ],
+)
+def test_words_of_certificates(
+    hosts: claims.Outcome, lacking: tuple[certificates.Lack, ...], words: Words
+) -> None:
+    """One that could not be made is worse than one that is on its way."""
+    (found,) = facts.certified(hosts, lacking)
+
+    assert (found.type, found.holds, found.reason, found.message) == ("Certified", *words)
+    assert facts.certified(hosts, None) == ()
+
+
+WINNER = claims.Claimant("t", "apps", "other", "u")
+TAKEN = claims.Loss("a", WINNER, "a")
+RESERVED = claims.Loss("b", None, "b")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "fields", "words"),
+    [
+        (HOSTS, {}, (True, "Claimed", "every host is the App's own")),
+        (NO_HOSTS, {}, (True, "Claimed", "no host is asked for")),
+        (
+            NO_HOSTS,
+            {"expose": True},
+            (
+                *(False, "NoBaseDomain"),
+                "spec.expose: this platform has no base domain to give a name under",
+            ),
+        ),
+        (
+            claims.Outcome((), (RESERVED,)),
+            {},
+            (False, "HostReserved", "host 'b' is reserved for the platform"),
+        ),
+        (
+            claims.Outcome((), (RESERVED, TAKEN)),
+            {},
+            (
+                *(False, "HostTaken"),
+                "host 'b' is reserved for the platform; host 'a' belongs to App apps/other",
+            ),
+        ),
+    ],
+)
+def test_words_of_claims(hosts: claims.Outcome, fields: dict[str, Any], words: Words) -> None:
+    """Who has what the App asked for."""
+    app = api.App(**{"name": "web", "image": "a/b:1", **fields})
+
+    found = facts.claimed(app, hosts, None)
+
+    assert (found.type, found.holds, found.reason, found.message) == ("HostsClaimed", *words)
+
+
+PENDING = causes.Cause("PreDeploying", "it runs", broken=False)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "lacking", "measured", "words"),
+    [
+        (HOSTS, None, {}, (False, "AsExpected", "nothing is known to be wrong")),
+        (HOSTS, (MAKING,), {}, (False, "AsExpected", "nothing is known to be wrong")),
+        (
+            HOSTS,
+            (MAKING, BROKEN, BROKEN),
+            {},
+            (
+                *(True, "CertificateFailed"),
+                f"it serves, but: {BROKEN.message}; {BROKEN.message}",
+            ),
+        ),
+        (HOSTS, (BROKEN,), STARTING, (False, "AsExpected", "nothing is known to be wrong")),
+        (
+            claims.Outcome((), (TAKEN,)),
+            (BROKEN,),
+            {},
+            (True, "HostTaken", "it serves, but: host 'a' belongs to App apps/other"),
+        ),
+        (HOSTS, (), {"cause": CRASH}, (True, "CrashLoopBackOff", "it serves, but: exit code 1")),
+        (
+            HOSTS,
+            (),
+            {"cause": PENDING, "standing": rollouts.Standing(RELEASE, PENDING)},
+            (False, "AsExpected", "nothing is known to be wrong"),
+        ),
+    ],
+)
+def test_words_of_what_is_less_than_asked_for(
+    hosts: claims.Outcome,
+    lacking: tuple[certificates.Lack, ...] | None,
+    measured: dict[str, Any],
+    words: Words,
+) -> None:
+    """The worst first; what serves nothing is no less, it is not Ready."""
+    app = api.App(name="web", image="a/b:1")
+    observed = rollouts.Observed({"metadata": {}}, None, (), lacking=lacking)
+
+    found = facts.degraded(app, observed, rollouts.Rollout(**{**GOOD, **measured}), hosts)
+
+    assert (found.type, found.holds, found.reason, found.message) == ("Degraded", *words)
+
+
+def test_ready_names_hosts_before_certificates() -> None:
+    """The order of a request's way."""
+    app = api.App(name="web", image="a/b:1")
+    lost = claims.Outcome((), (RESERVED,))
+
+    found = facts.ready(app, rollouts.Rollout(**GOOD), lost, (BROKEN,))
+
+    assert found.message.split("; ") == [
+        "1/1 replicas ready",
+        "host 'b' is reserved for the platform",
+        BROKEN.message,
+    ]
+
+
+def test_release_that_is_held_for_a_while_goes_on() -> None:
+    """In the words of what holds it."""
+    app = api.App(name="web", image="a/b:1")
+    held = rollouts.Rollout(
+        **{**GOOD, **STARTING, "standing": rollouts.Standing(RELEASE, PENDING), "cause": PENDING}
+    )
+
+    found = facts.progressing(app, held)
+
+    assert (found.holds, found.reason, found.message) == (True, "PreDeploying", "it runs")

@@ -6,7 +6,7 @@ import pytest
 
 from bex_operator import api
 from bex_operator.api import names, records, status
-from bex_operator.plan import history, releases, workload
+from bex_operator.plan import artefacts, history, releases, workload
 
 OWNER = workload.Owner("web", "apps", "uid-1")
 DIGEST = "sha256:" + "a" * 64
@@ -230,3 +230,27 @@ def test_newest_release_may_be_the_rollback_that_is_asked_for(
 
     assert history.is_rolled_back(annotations, known) is holds
     assert not history.is_rolled_back(annotations, [])
+
+
+def test_record_is_kept_under_the_apps_name_and_its_number() -> None:
+    """Which `kubectl get controllerrevisions` shows."""
+    made = history.render(record(7, OLD), OWNER)
+
+    assert made["metadata"]["name"] == "web-rev-7"
+    assert (made["kind"], made["revision"]) == ("ControllerRevision", 7)
+
+
+def test_new_record_says_who_asked_and_where_its_image_comes_from() -> None:
+    """An image that was there already was built for something else."""
+    built = records.Made(job="j", commit="c")
+    artefact = artefacts.Ready("r/i@sha256:1", "commit c", built)
+
+    fresh = history.signed(record(3), who="ada", artefact=artefact, before="r/i@sha256:0")
+    again = history.signed(record(3), who=None, artefact=artefact, before="r/i@sha256:1")
+    old = records.Made(job="old", commit="b")
+    held = record(3).model_copy(update={"origin": "then", "made": old})
+    restored = history.signed(held, who="bo", artefact=artefact, before=None)
+
+    assert (fresh.who, fresh.origin, fresh.made) == ("ada", "commit c", built)
+    assert again.made == built.model_copy(update={"reused": True})
+    assert (restored.origin, restored.made) == ("then", old)

@@ -122,3 +122,14 @@ def test_release_of_a_deployment_is_in_its_marks(
 ) -> None:
     """A Deployment without them runs nobody knows what."""
     assert releases.of_deployment(found) == known
+
+
+def test_digest_stays_over_versions_of_the_operator() -> None:
+    """Another one of the same configuration would make a release of every App, and restart it."""
+    plain = api.App(name="web", image="a/b:1")
+    full = api.App(
+        name="web", image="a/b:1", port=80, args=("x",), env=({"name": "A", "value": "1"},)
+    )
+
+    assert releases.digest(plain) == "4186a4fec641f95488e464099c63055f"
+    assert releases.digest(full) == "8667ee5679bc6929ffdab70c99274686"

@@ -292,3 +292,21 @@ def test_lost_host_is_told_where_people_look_first() -> None:
         "1/1 replicas ready; host 'b.example.com' belongs to App other/shop",
     )
     assert (degraded.status, degraded.reason) == ("True", "HostTaken")
+
+
+def test_release_that_serves_says_when_it_came_that_far() -> None:
+    """Times are those of the pod that was ready last, and of no other release's."""
+    seen = [
+        pod(placed_at="p1", ready_at="t1"),
+        pod(placed_at="p2", ready_at="t3", running_since=NOW),
+        pod(placed_at="p3", ready_at="t2"),
+        pod("rev-1", placed_at="p4", ready_at="t4"),
+    ]
+
+    found = report(*seen, replicas=3)
+
+    (told,) = [each for each in found.history if each.number == RELEASE.number]
+    assert (told.placed_at, told.ready_at) == ("p2", "t3")
+    assert told.started_at == "2026-01-31T12:00:00Z"
+    (told,) = report(pod()).history
+    assert told.ready_at is None
