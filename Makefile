@@ -6,7 +6,7 @@ STACK ?= embedded
 WORKERS ?= 2
 CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
-.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi cluster-api bench bench-operator faults mutants soak lock venv clean
+.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi cluster-api bench bench-operator bench-builds faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -78,6 +78,10 @@ bench: venv ## Ratios within one run; prints a table.
 bench-operator: venv ## The operator against peers in Go and on Kopf; prints a table. The first time builds the Go peer.
 	@$(BIN)/bex setup --yes
 	$(BIN)/python -m bench.operator
+
+bench-builds: venv ## How soon a push becomes a Job, and whether tenants share the room fairly; prints both.
+	@$(BIN)/bex setup --yes
+	$(BIN)/python -m bench.builds
 
 faults: venv ## The operator under every single fault at every place, and under random plans of faults: hours; BEX_FAULT_PLANS=10 BEX_FAULT_STRIDE=40: minutes.
 	@$(BIN)/bex setup --yes

@@ -5,6 +5,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,6 +216,31 @@ def test_push_becomes_a_running_release(plant: Plant) -> None:
     assert list(outcomes[second]["seconds"]) == [
         "queue", "place", "clone", "resolve", "build", "push",
     ]  # fmt: skip
+
+
+def test_provenance_lies_beside_the_image(plant: Plant) -> None:
+    """A statement about exactly the image that runs, read back from the registry."""
+    plant.server.commit("proven", {"Dockerfile": f"{BASE}COPY note /n\n", "note": "one"})
+    plant.deploy("proven")
+    plant.wait_for("proven", "Deployed")
+    folder, _, digest = plant.image("proven").partition("/")[2].partition("@")
+
+    def fetched(kind: str, wanted: str) -> Any:
+        endpoint = registry.endpoint(plant.embedded.instance)
+        request = urllib.request.Request(f"http://{endpoint}/v2/{folder}/{kind}/{wanted}")
+        for each in ("index", "manifest"):
+            request.add_header("Accept", f"application/vnd.oci.image.{each}.v1+json")
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - http, above
+            return orjson.loads(answer.read())
+
+    image, attested = fetched("manifests", digest)["manifests"]
+    assert attested["annotations"]["vnd.docker.reference.digest"] == image["digest"]
+    (layer,) = fetched("manifests", attested["digest"])["layers"]
+    statement = fetched("blobs", layer["digest"])
+    assert statement["predicateType"].startswith("https://slsa.dev/provenance/")
+    assert {each["digest"]["sha256"] for each in statement["subject"]} == {
+        image["digest"].removeprefix("sha256:")
+    }
 
 
 def test_log_outlives_the_pod_of_the_build(plant: Plant) -> None:

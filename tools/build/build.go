@@ -32,7 +32,7 @@ const (
 type buildOptions struct {
 	source, plan, state, output string
 	registry, token, cache      string
-	mirrored                    string
+	mirrored, name              string
 	labels                      pairs
 	clear                       bool
 }
@@ -63,6 +63,7 @@ func build(ctx context.Context, flags *flag.FlagSet, args []string, _ *outcome) 
 	flags.StringVar(&o.token, "token", "", "file with a token that may pull from it")
 	flags.StringVar(&o.cache, "cache", "", "image with the layer cache")
 	flags.BoolVar(&o.clear, "clear-cache", false, "use no layer of an earlier build")
+	flags.StringVar(&o.name, "name", "", "what the image is called; its provenance speaks of it so")
 	flags.Var(o.labels, "label", "KEY=VALUE for the image; repeat it for more")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -239,7 +240,7 @@ func (o *buildOptions) options(made *plan) (*client.SolveOpt, error) {
 		LocalMounts:   map[string]fsutil.FS{"context": files, "dockerfile": dockerfile},
 		Exports: []client.ExportEntry{{
 			Type:      client.ExporterOCI,
-			Attrs:     map[string]string{"tar": "false"},
+			Attrs:     map[string]string{"tar": "false", "name": o.name},
 			OutputDir: filepath.Join(o.output, "image"),
 		}},
 	}

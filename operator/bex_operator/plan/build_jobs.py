@@ -270,6 +270,7 @@ def _build(order: Order, platform: Platform) -> Manifest:
         "token": "/pull/pull",
         "cache": f"{registry.endpoint}/{repository(order.uid)}/cache:latest",
         "clear-cache": "true" if order.clear_cache else "false",
+        "name": f"{image_name(platform, order.uid)}:{order.job}",
     }
     mounts = {"source": "ro", "plan": "ro", "state": "rw", "output": "rw", "pull": "ro"}
     step = _step("build", platform, options, mounts, memory=platform.memory)
