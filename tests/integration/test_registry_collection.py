@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from bex_operator.api import images
+from bex_operator.controllers import metrics, registry_care
+from bex_operator.kube import client
 from bex_operator.plan import collection
 from bex_operator.registry import care, errors
 from tests.support import oci
+from tests.support.apps_cluster import kube
 from tests.support.image_registry import Registry, registry
 from tests.support.registry_life import World
 
-__all__ = ["registry"]
+__all__ = ["kube", "registry"]
 
 PUSHERS = 4
 ACTIONS = int(os.environ.get("BEX_REGISTRY_ACTIONS", "120"))
@@ -25,7 +28,7 @@ SEED = int(os.environ.get("BEX_REGISTRY_SEED", "1"))
 
 
 @pytest.fixture
-async def client(registry: Registry) -> AsyncIterator[oci.Client]:
+async def pusher(registry: Registry) -> AsyncIterator[oci.Client]:
     """A client of an empty registry."""
     async with oci.Client(registry.url) as made:
         yield made
@@ -56,76 +59,76 @@ def full_at(registry: Registry, size: int) -> Iterator[None]:
 
 
 async def test_image_goes_with_the_layers_that_nothing_else_has(
-    registry: Registry, client: oci.Client
+    registry: Registry, pusher: oci.Client
 ) -> None:
     """Shared layers stay; the report says what came free, and a dry run says it beforehand."""
     keeper = care.Care(registry.url)
-    gone = await client.push_image("builds/a/image", "1", [b"shared", b"x" * 10_000])
-    kept = await client.push_image("builds/b/image", "1", [b"shared", b"two"])
+    gone = await pusher.push_image("builds/a/image", "1", [b"shared", b"x" * 10_000])
+    kept = await pusher.push_image("builds/b/image", "1", [b"shared", b"two"])
     age(registry)
     going = [each for each in await keeper.inventory() if each.digest == gone]
     before = await keeper.usage()
     foreseen = await keeper.collect(going, dry_run=True)
-    assert await client.is_whole("builds/a/image", gone)
+    assert await pusher.is_whole("builds/a/image", gone)
     done = await keeper.collect(going)
 
     assert (done.manifests, done.blobs, done.freed) == (1, 2, foreseen.freed)
     assert before.used - done.usage.used >= done.freed > 10_000
-    assert await client.is_whole("builds/b/image", kept)
-    assert (await client.ask("HEAD", "/v2/builds/a/image/manifests/1")).status == 404
+    assert await pusher.is_whole("builds/b/image", kept)
+    assert (await pusher.ask("HEAD", "/v2/builds/a/image/manifests/1")).status == 404
 
 
-async def test_layer_that_a_push_relies_on_stays(registry: Registry, client: oci.Client) -> None:
+async def test_layer_that_a_push_relies_on_stays(registry: Registry, pusher: oci.Client) -> None:
     """Nothing names it yet, but whoever pushes was told that it is there."""
-    digest = await client.push_blob("app", b"layer")
+    digest = await pusher.push_blob("app", b"layer")
     age(registry)
-    assert (await client.ask("HEAD", f"/v2/app/blobs/{digest}")).status == 200
+    assert (await pusher.ask("HEAD", f"/v2/app/blobs/{digest}")).status == 200
     await care.Care(registry.url).collect([])
-    assert (await client.ask("HEAD", f"/v2/app/blobs/{digest}")).status == 200
+    assert (await pusher.ask("HEAD", f"/v2/app/blobs/{digest}")).status == 200
     age(registry)
     await care.Care(registry.url).collect([])
 
-    assert (await client.ask("HEAD", f"/v2/app/blobs/{digest}")).status == 404
+    assert (await pusher.ask("HEAD", f"/v2/app/blobs/{digest}")).status == 404
 
 
 async def test_image_pushed_again_since_it_was_listed_stays(
-    registry: Registry, client: oci.Client
+    registry: Registry, pusher: oci.Client
 ) -> None:
     """A build of the same commit made the same image; the decision from before does not count."""
     keeper = care.Care(registry.url)
-    digest = await client.push_image("builds/a/image", "1", [b"layer"])
+    digest = await pusher.push_image("builds/a/image", "1", [b"layer"])
     age(registry)
     going = await keeper.inventory()
-    await client.push_image("builds/a/image", "2", [b"layer"])
+    await pusher.push_image("builds/a/image", "2", [b"layer"])
     done = await keeper.collect(going)
 
     assert (done.manifests, done.blobs) == (0, 0)
-    assert await client.is_whole("builds/a/image", digest)
+    assert await pusher.is_whole("builds/a/image", digest)
 
 
 async def test_image_that_a_pusher_found_stays_with_its_layers(
-    registry: Registry, client: oci.Client
+    registry: Registry, pusher: oci.Client
 ) -> None:
     """Who asks for a manifest by its tag skips all of its layers."""
     keeper = care.Care(registry.url)
-    digest = await client.push_image("builds/a/image", "1", [b"layer"])
+    digest = await pusher.push_image("builds/a/image", "1", [b"layer"])
     age(registry)
     going = await keeper.inventory()
-    await client.ask("HEAD", "/v2/builds/a/image/manifests/1", Accept=oci.MANIFEST)
+    await pusher.ask("HEAD", "/v2/builds/a/image/manifests/1", Accept=oci.MANIFEST)
     await keeper.collect(going)
 
-    assert await client.is_whole("builds/a/image", digest)
+    assert await pusher.is_whole("builds/a/image", digest)
 
 
 async def test_index_goes_with_its_parts_and_its_repository(
-    registry: Registry, client: oci.Client
+    registry: Registry, pusher: oci.Client
 ) -> None:
     """Nothing is left of it, not even a name in the catalogue."""
     keeper = care.Care(registry.url)
-    part = await client.push_image("builds/a/image", "", [b"layer"])
+    part = await pusher.push_image("builds/a/image", "", [b"layer"])
     listed = {"mediaType": oci.MANIFEST, "digest": part, "size": 1}
     body = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": [listed]}
-    await client.push_manifest("builds/a/image", "1", body)
+    await pusher.push_manifest("builds/a/image", "1", body)
     age(registry)
     nothing = collection.Facts(frozenset(), frozenset(), frozenset())
     going = collection.unreachable(await keeper.inventory(), nothing)
@@ -134,7 +137,7 @@ async def test_index_goes_with_its_parts_and_its_repository(
 
     assert await keeper.inventory() == []
     assert list((registry.folder / "docker/registry/v2").rglob("data")) == []
-    assert b"builds/a" not in (await client.ask("GET", "/v2/_catalog")).body
+    assert b"builds/a" not in (await pusher.ask("GET", "/v2/_catalog")).body
 
 
 async def test_care_needs_its_own_token_where_pods_are_let_in(registry: Registry) -> None:
@@ -151,19 +154,19 @@ async def test_care_needs_its_own_token_where_pods_are_let_in(registry: Registry
 
 
 async def test_full_disk_refuses_a_push_and_a_build_before_it(
-    registry: Registry, client: oci.Client
+    registry: Registry, pusher: oci.Client
 ) -> None:
     """What was there stays whole, what broke off is cleared away, and then there is room again."""
     keeper = care.Care(registry.url)
     with full_at(registry, 8 << 20):
-        kept = await client.push_image("builds/a/image", "1", [b"layer"])
-        started = await client.ask("POST", "/v2/builds/a/image/blobs/uploads/")
+        kept = await pusher.push_image("builds/a/image", "1", [b"layer"])
+        started = await pusher.ask("POST", "/v2/builds/a/image/blobs/uploads/")
         content = os.urandom(16 << 20)
-        refused = await client.ask("PATCH", started.headers["Location"], content)
+        refused = await pusher.ask("PATCH", started.headers["Location"], content)
         refusal = collection.without_room((await keeper.usage()).free)
-        assert await client.is_whole("builds/a/image", kept)
+        assert await pusher.is_whole("builds/a/image", kept)
         cleared = await keeper.collect([], grace_seconds=0)
-        await client.push_image("builds/a/image", "2", [os.urandom(4 << 20)])
+        await pusher.push_image("builds/a/image", "2", [os.urandom(4 << 20)])
 
     assert refused.status >= 500
     assert refusal is not None
@@ -171,11 +174,27 @@ async def test_full_disk_refuses_a_push_and_a_build_before_it(
     assert cleared.usage.free > 4 << 20
 
 
+async def test_room_is_counted_and_a_build_that_needs_more_has_to_wait(
+    kube: client.Client, registry: Registry
+) -> None:
+    """By what the registry says now; one that does not answer refuses nobody."""
+    counted = metrics.Metrics()
+    keeper = registry_care.Keeper(kube, care.Care(registry.url), counted)
+    refused = await keeper.refusal(1 << 60)
+    silent = registry_care.Keeper(kube, care.Care("http://127.0.0.1:1"), metrics.Metrics())
+
+    assert refused is not None
+    assert (refused.reason, refused.again_seconds) == ("RegistryFull", 60.0)
+    assert await keeper.refusal(1) is None
+    assert await silent.refusal(1 << 60) is None
+    assert counted.registry.get_sample_value("bex_registry_free_bytes", {}) > 0  # type: ignore[operator]
+
+
 async def test_nothing_that_is_needed_is_ever_missing(
-    registry: Registry, client: oci.Client
+    registry: Registry, pusher: oci.Client
 ) -> None:
     """Pushes, deploys, rollbacks, deletions and collections at random; all space comes back."""
-    world = World(client, registry.folder, SEED)
+    world = World(pusher, registry.folder, SEED)
     keeper = care.Care(registry.url)
     left = ACTIONS
 
