@@ -112,6 +112,8 @@ def _kept(
             ["tar", "--create", "--numeric-owner", f"--file={archive}", f"--directory={root}", "."]
         )
         archive.replace(made)
+    for older in set(made.parent.glob(f"{name}-*.tar")) - {made}:
+        older.unlink()  # a gigabyte each; who reads one has it open
     return made
 
 

@@ -17,7 +17,8 @@ FOLDERS = (
 TEMPORARY = (("/var/tmp", "bex-docker-*"), ("/tmp", "bex-local-*"))  # noqa: S108 - looked at only
 _LINKS = re.compile(r"^\d+: ((?:br-|docker|veth)[^:@]*)", re.MULTILINE)
 _RULES = re.compile(r"^.*(?:docker|br-[0-9a-f]{12}).*$", re.MULTILINE | re.IGNORECASE)
-_OURS = re.compile(r"bex-docker-|bex-local-|/cluster-api/v[^/]*/bin/[a-z-]*manager")
+_OURS = re.compile(r"bex-docker-|bex-local-")
+"""Managers are named by their kubeconfig, machines' shims by the engine's folder."""
 SECONDS = 60
 
 
