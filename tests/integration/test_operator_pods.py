@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bex_operator import api
 from bex_operator.api import status
-from bex_operator.kube import client, errors, kinds
+from bex_operator.kube import client, errors, kinds, kubeconfig
 from bex_operator.plan import predeploy, workload
+from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import kube, namespace
 
 __all__ = ["kube", "namespace"]
@@ -65,6 +67,29 @@ async def test_pods_with_a_user_pass_the_restricted_standard(
     pods = templates(restricted, run_as_user=1000, **shape)
 
     assert await asyncio.gather(*(refusal(kube, restricted, each) for each in pods)) == ["", ""]
+
+
+@pytest.mark.parametrize("user", [1000, None])
+async def test_namespace_that_warns_says_nothing_of_pods_with_a_user(
+    api_server: ApiServer, kube: client.Client, namespace: str, user: int | None
+) -> None:
+    """As namespaces of Apps do, for pods and for what makes them."""
+    labels = {f"{LEVEL}/enforce": "baseline", f"{LEVEL}/warn": "restricted"}
+    await kube.patch(kinds.NAMESPACE, namespace, None, {"metadata": {"labels": labels}})
+    wanted = api.App(name="web", image="a/b:1", run_as_user=user)
+    made = workload.render(wanted, workload.Owner("web", namespace, "uid"), RELEASE, ())
+    tls = kubeconfig.load(api_server.kubeconfig).tls()
+    assert tls is not None
+    url = f"{api_server.url}{kinds.DEPLOYMENT.path(namespace)}?dryRun=All"
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, json=made.deployment, ssl=tls) as answer,
+    ):
+        warnings = answer.headers.getall("Warning", [])
+
+    assert answer.status == 201
+    assert bool(warnings) is (user is None)
 
 
 async def test_pods_without_a_user_lack_nothing_else(kube: client.Client, restricted: str) -> None:

@@ -1,6 +1,8 @@
 """Apps that no machine takes, against a real API server that knows of a machine."""
 
-from bex_operator.kube import kinds
+import pytest
+
+from bex_operator.kube import errors, kinds
 from tests.support.apps_cluster import Bench, bench, condition, kube, namespace
 
 __all__ = ["bench", "kube", "namespace"]
@@ -36,4 +38,33 @@ async def test_app_without_room_hears_how_much_there_is(bench: Bench) -> None:
         "no machine has room: a replica needs 8 CPU and 32Gi memory; the largest machine has"
     )
     assert message.endswith("(0/1 nodes are available: 1 Insufficient cpu.)")
+    await bench.assert_settled()
+
+
+async def test_app_over_its_quota_hears_which_and_how_much_is_used(bench: Bench) -> None:
+    """In the words that the API server refuses its pods with."""
+    hard = {"requests.cpu": "1"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": hard}}
+    quota["metadata"] = {"name": "team-a", "namespace": bench.namespace}
+    await bench.kube.create(quota, field_manager="test")
+    used = {"status": {"hard": hard, "used": {"requests.cpu": "700m"}}}
+    await bench.kube.patch(
+        kinds.RESOURCE_QUOTA, "team-a", bench.namespace, used, subresource="status"
+    )
+    await bench.create(tier="starter")
+    await bench.reconcile()
+    template = (await bench.get(kinds.DEPLOYMENT))["spec"]["template"]
+    with pytest.raises(errors.Forbidden) as refused:
+        await bench.make_pod("web-1", template, ready=False)
+    failed = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+    failed["message"] = refused.value.message
+    await bench.play_deployment(replicas=0, updatedReplicas=0, conditions=[failed])
+
+    app = await bench.reconcile()
+
+    status, reason, message = condition(app, "Ready")
+    assert (status, reason) == ("False", "RolloutBlockedByQuota")
+    assert "exceeded quota: team-a" in message
+    for words in ("requested: requests.cpu=500m", "used: requests.cpu=700m", "limited: "):
+        assert words in message
     await bench.assert_settled()
