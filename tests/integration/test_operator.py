@@ -4,22 +4,19 @@ import pytest
 
 from bex_operator.api import names
 from bex_operator.kube import errors, kinds
-from tests.support.apps_cluster import Bench, bench, condition, kube, make_bench, namespace
+from tests.support.apps_cluster import (
+    Bench,
+    bench,
+    condition,
+    kube,
+    make_bench,
+    namespace,
+    running,
+)
 
-__all__ = ["bench", "kube", "namespace"]
+__all__ = ["bench", "kube", "namespace", "running"]
 
 CHILDREN = (kinds.DEPLOYMENT, kinds.SERVICE, kinds.INGRESS, kinds.POD_DISRUPTION_BUDGET)
-
-
-@pytest.fixture
-async def running(bench: Bench) -> Bench:
-    """The bench with App `web` Running on 2 replicas."""
-    await bench.create(replicas=2, host=f"web.{bench.namespace}.example.com", port=8080)
-    await bench.reconcile()
-    await bench.play()
-    app = await bench.reconcile()
-    assert app["status"]["phase"] == "Running"
-    return bench
 
 
 async def test_new_app_gets_its_children_and_a_first_status(bench: Bench) -> None:
@@ -320,48 +317,6 @@ async def test_foreign_object_of_the_name_is_never_touched(bench: Bench, kind: k
     assert condition(app, "Ready")[1] == "NameTaken"
     assert kind.kind in condition(app, "Ready")[2]
     await bench.kube.delete(kinds.APP, "web", bench.namespace)
-
-
-async def test_deleted_app_leaves_nothing_and_routes_go_first(running: Bench) -> None:
-    """First the Ingress, then the rest, then the finalizer."""
-    await running.delete_app()
-
-    await running.controller.reconcile((running.namespace, "web"))
-
-    assert await running.find(kinds.INGRESS) is None
-    assert await running.find(kinds.DEPLOYMENT) is not None
-    assert await running.find(kinds.APP) is not None
-    await running.gone(kinds.INGRESS)
-    await running.controller.reconcile((running.namespace, "web"))
-    for kind in CHILDREN:
-        await running.gone(kind)
-        assert await running.find(kind) is None
-    await running.controller.reconcile((running.namespace, "web"))
-    await running.settle_caches()
-    await running.controller.reconcile((running.namespace, "web"))
-    assert await running.find(kinds.APP) is None
-    assert (await running.kube.list(kinds.CONTROLLER_REVISION, running.namespace)).items == []
-
-
-async def test_delete_spares_an_object_that_took_the_name(running: Bench) -> None:
-    """What is deleted is deleted by UID: a newcomer of the same name stays."""
-    await running.kube.delete(kinds.SERVICE, "web", running.namespace)
-    newcomer = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "web", "namespace": running.namespace},
-        "spec": {"ports": [{"port": 1}]},
-    }
-    made = await running.kube.create(newcomer, field_manager="foreign")
-    await running.seen(running.views.children["Service"], made)
-    await running.delete_app()
-
-    for _ in range(4):
-        await running.controller.reconcile((running.namespace, "web"))
-        await running.settle_caches()
-
-    assert await running.find(kinds.APP) is None
-    assert (await running.get(kinds.SERVICE))["metadata"]["uid"] == made["metadata"]["uid"]
 
 
 async def test_restarted_operator_writes_nothing(running: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Deletions that do not go smoothly, against a real API server."""
+"""Deletions, smooth and not, against a real API server."""
 
 import asyncio
 import datetime
@@ -9,9 +9,20 @@ import pytest
 from bex_operator.api import names
 from bex_operator.kube import client, errors, kinds
 from tests.support.api_server import ApiServer
-from tests.support.apps_cluster import Bench, condition, kube, make_bench, namespace, until
+from tests.support.apps_cluster import (
+    Bench,
+    bench,
+    condition,
+    kube,
+    make_bench,
+    namespace,
+    running,
+    until,
+)
 
-__all__ = ["kube", "namespace"]
+__all__ = ["bench", "kube", "namespace", "running"]
+
+CHILDREN = (kinds.DEPLOYMENT, kinds.SERVICE, kinds.INGRESS, kinds.POD_DISRUPTION_BUDGET)
 
 
 class Clock:
@@ -124,3 +135,45 @@ async def _is_gone(kube: client.Client, namespace: str) -> bool:
     except errors.NotFound:
         return True
     return False
+
+
+async def test_deleted_app_leaves_nothing_and_routes_go_first(running: Bench) -> None:
+    """First the Ingress, then the rest, then the finalizer."""
+    await running.delete_app()
+
+    await running.controller.reconcile((running.namespace, "web"))
+
+    assert await running.find(kinds.INGRESS) is None
+    assert await running.find(kinds.DEPLOYMENT) is not None
+    assert await running.find(kinds.APP) is not None
+    await running.gone(kinds.INGRESS)
+    await running.controller.reconcile((running.namespace, "web"))
+    for kind in CHILDREN:
+        await running.gone(kind)
+        assert await running.find(kind) is None
+    await running.controller.reconcile((running.namespace, "web"))
+    await running.settle_caches()
+    await running.controller.reconcile((running.namespace, "web"))
+    assert await running.find(kinds.APP) is None
+    assert (await running.kube.list(kinds.CONTROLLER_REVISION, running.namespace)).items == []
+
+
+async def test_delete_spares_an_object_that_took_the_name(running: Bench) -> None:
+    """What is deleted is deleted by UID: a newcomer of the same name stays."""
+    await running.kube.delete(kinds.SERVICE, "web", running.namespace)
+    newcomer = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": running.namespace},
+        "spec": {"ports": [{"port": 1}]},
+    }
+    made = await running.kube.create(newcomer, field_manager="foreign")
+    await running.seen(running.views.children["Service"], made)
+    await running.delete_app()
+
+    for _ in range(4):
+        await running.controller.reconcile((running.namespace, "web"))
+        await running.settle_caches()
+
+    assert await running.find(kinds.APP) is None
+    assert (await running.get(kinds.SERVICE))["metadata"]["uid"] == made["metadata"]["uid"]

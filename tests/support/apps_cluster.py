@@ -273,6 +273,17 @@ async def bench(kube: client.Client, namespace: str) -> AsyncIterator[Bench]:
         yield made
 
 
+@pytest.fixture
+async def running(bench: Bench) -> Bench:
+    """The bench with App `web` Running on 2 replicas."""
+    await bench.create(replicas=2, host=f"web.{bench.namespace}.example.com", port=8080)
+    await bench.reconcile()
+    await bench.play()
+    app = await bench.reconcile()
+    assert app["status"]["phase"] == "Running"
+    return bench
+
+
 @contextlib.asynccontextmanager
 async def make_bench(
     kube: client.Client,
