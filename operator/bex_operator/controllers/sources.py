@@ -16,6 +16,8 @@ RETRY_SECONDS = 10.0
 TICK_SECONDS = 0.25
 AT_ONCE = 8
 """How many repositories are asked at the same time."""
+AT_ONCE_BY_SSH = 4
+"""Each of these is a pod, and may wait for a machine: apart, so that the others need not."""
 SSH_POLL_SECONDS = 300.0
 """How often a repository is asked for which that takes a Job."""
 HOOKED_POLL_SECONDS = 1800.0
@@ -78,7 +80,10 @@ class Sources:
         self._wake = wake
         self._poll_seconds = poll_seconds
         self._known: dict[Place, _Known] = {}
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._rooms = {
+            speaks_ssh: asyncio.Semaphore(AT_ONCE_BY_SSH if speaks_ssh else AT_ONCE)
+            for speaks_ssh in (False, True)
+        }
         self._stirred = asyncio.Event()
 
     def head(self, place: Place, ref: str, *, requested: str = "", pushed: str = "") -> builds.Head:
@@ -130,7 +135,7 @@ class Sources:
         answered, was_told = known.requested, known.requested > known.answered
         is_order = known.order > known.answered and bool(known.asked)
         try:
-            async with self._room:
+            async with self._rooms[place.speaks_ssh]:
                 known.commits = await self._ask(place, wanted)
             known.asked, known.error, known.answered = wanted, None, answered
             moved = {ref for ref in wanted if known.commits.get(ref) != before[0].get(ref)}
