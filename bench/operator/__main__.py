@@ -40,7 +40,7 @@ def main() -> None:
     cache = Path(os.environ.get("BEX_CACHE", Path.home() / ".cache" / "bex")) / "bench"
     cache.mkdir(parents=True, exist_ok=True)
     chosen = () if asked.alone else tuple(asked.side or NAMES)
-    contest = [sides.bex(), *(_peer(name, cache) for name in chosen)]
+    contest = [sides.bex(cache), *(_peer(name, cache) for name in chosen)]
     found: dict[str, list[scenarios.Figures]] = defaultdict(list)
     for number in range(asked.rounds):
         turn = number % len(contest)

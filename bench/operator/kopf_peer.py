@@ -3,6 +3,7 @@
 Run by `kopf run` in a virtual environment of its own, so it imports nothing of ours.
 """
 
+import asyncio
 import hashlib
 import json
 import os
@@ -30,7 +31,9 @@ _PATHS = {
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     """Open one session; ten handlers run at a time, and Kopf posts no Events of its own."""
-    settings.batching.worker_limit = 10
+    # Not by `worker_limit`: Kopf's workers stay with an object for seconds after its last event,
+    # and ten of them would take two Apps a second.
+    memo.turns = asyncio.Semaphore(10)
     settings.posting.enabled = False
     text = Path(os.environ["KUBECONFIG"]).read_text()  # noqa: ASYNC240 - once, at the start
     config = yaml.safe_load(text)
@@ -59,12 +62,13 @@ async def reconcile(
     body: kopf.Body, spec: kopf.Spec, patch: kopf.Patch, memo: kopf.Memo, **_: Any
 ) -> None:
     """Create what is missing and report."""
-    for child in _children(body, dict(spec)):
-        path = _PATHS[child["kind"]].format(body.metadata.namespace)
-        url = f"{memo.server}{path}?fieldManager={MANAGER}"
-        async with memo.session.post(url, json=child) as answer:
-            if answer.status not in {201, 409}:
-                raise kopf.TemporaryError(await answer.text(), delay=1)
+    async with memo.turns:
+        for child in _children(body, dict(spec)):
+            path = _PATHS[child["kind"]].format(body.metadata.namespace)
+            url = f"{memo.server}{path}?fieldManager={MANAGER}"
+            async with memo.session.post(url, json=child) as answer:
+                if answer.status not in {201, 409}:
+                    raise kopf.TemporaryError(await answer.text(), delay=1)
     patch.status.update(_status(body, dict(spec)))
 
 

@@ -32,9 +32,11 @@ class Side:
         return processes.Process(command, environment, folder / f"{self.name.split()[0]}.log")
 
 
-def bex() -> Side:
-    """Our own operator, from this source."""
-    entry = (sys.executable, "-m", "bex_operator", "operator", "--health-port", "0")
+def bex(cache: Path) -> Side:
+    """Our own operator: this source, with what its image holds and nothing more."""
+    python = _environment(cache, "bex", ROOT / "requirements" / "operator.lock")
+    source = f"PYTHONPATH={ROOT / 'operator'}"
+    entry = ("env", source, str(python), "-m", "bex_operator", "operator", "--health-port", "0")
     return Side("bex", (*entry, "--kubeconfig", "{kubeconfig}"))
 
 
@@ -55,17 +57,22 @@ def go(cache: Path, *, apply: bool = False) -> Side:
 
 def kopf(cache: Path) -> Side:
     """The peer on Kopf, in a virtual environment of its own."""
-    lock = HERE / "kopf.lock"
-    folder = cache / f"kopf-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    python = _environment(cache, "kopf", HERE / "kopf.lock")
+    entry = (str(python), "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet")
+    return Side("kopf", (*entry, str(HERE / "kopf_peer.py")))
+
+
+def _environment(cache: Path, name: str, lock: Path) -> Path:
+    """Make a virtual environment of what is locked, once; return its interpreter."""
+    folder = cache / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
-        print("installing Kopf (once)", flush=True)
+        print(f"installing what {name} needs (once)", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
         install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes"]
         subprocess.run([*install, "-r", str(lock)], check=True, timeout=BUILD_SECONDS)
         (folder / "ready").touch()
-    entry = (str(python), "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet")
-    return Side("kopf", (*entry, str(HERE / "kopf_peer.py")))
+    return python
 
 
 def _digest(folder: Path) -> str:
