@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bex_operator.kube import client, errors, kinds, kubeconfig
+from tests.support import cert_manager
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import kube, namespace
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
@@ -114,6 +115,8 @@ async def test_kinds_are_found_by_asking(kube: client.Client) -> None:
 
 async def test_table_of_kinds_is_true(kube: client.Client) -> None:
     """Every kind of the table is served under the path and scope it says."""
+    await cert_manager.serve(kube)
+
     for (api_version, name), kind in kinds._TABLE.items():
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         served = {
