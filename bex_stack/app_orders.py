@@ -29,7 +29,7 @@ async def restart(
             raise errors.StackError(f"App {name} is suspended: there is nothing to restart")
         stamp = now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await app_access.change(cluster, name, spec={"restartedAt": stamp})
-        after = await _wait(cluster, name, console, deploy_view.has_ended)
+        after = await _wait(cluster, name, console, _later_than(before))
     return f"restarted as {after['status']['activeRevision']}"
 
 
@@ -81,12 +81,7 @@ async def roll_back(
             return f"{newest.revision} restores {wanted.revision} already"
         order = {names.ROLLBACK_ANNOTATION: wanted.revision}
         await app_access.change(cluster, name, annotations=order)
-
-        def restored(app: Mapping[str, Any]) -> bool:
-            number = app.get("status", {}).get("release", {}).get("number", 0)
-            return bool(number > newest.number and deploy_view.has_ended(app))
-
-        after = await _wait(cluster, name, console, restored)
+        after = await _wait(cluster, name, console, _later_than(before.app))
     return f"{after['status']['activeRevision']} serves and restores {wanted.revision}"
 
 
@@ -107,6 +102,19 @@ async def _wait(
         say=say,
         timeout_seconds=TIMEOUT_SECONDS,
     )
+
+
+def _later_than(before: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], bool]:
+    """Tell of an App whether a later release serves than *before*: the old one serves meanwhile."""
+
+    def is_done(app: Mapping[str, Any]) -> bool:
+        return _release_of(app) > _release_of(before) and deploy_view.has_ended(app)
+
+    return is_done
+
+
+def _release_of(app: Mapping[str, Any]) -> int:
+    return int(app.get("status", {}).get("release", {}).get("number", 0))
 
 
 def _is_parked(app: Mapping[str, Any]) -> bool:

@@ -211,6 +211,21 @@ async def prepare_and_wait_for_room(stage: Stage) -> None:
     await cert_manager.begin(stage.kube, api.NAMESPACE, "web")
 
 
+async def release_again(stage: Stage) -> None:
+    """An App that changes once it has a release."""
+    await stage.kube.create(app_manifest(api.NAMESPACE, "again"), field_manager="test")
+    await stage.comes_to("again", "RolloutProgressing")
+    body = {"spec": {"env": [{"name": "A", "value": "b"}]}}
+    changed = await stage.kube.patch(kinds.APP, "again", api.NAMESPACE, body)
+    labels = f"{names.APP_UID_LABEL}={changed['metadata']['uid']}"
+
+    async def released() -> bool:
+        found = await stage.kube.list(kinds.CONTROLLER_REVISION, api.NAMESPACE, labels=labels)
+        return len(found.items) == 2
+
+    await until(released, "there are two releases")
+
+
 async def build_and_fail(stage: Stage) -> None:
     """An App of a repository, whose build leaves a log and a pod."""
     stage.repository.commit("built", {"Dockerfile": "FROM scratch\n"})
@@ -279,11 +294,12 @@ def granted(table: Iterable[rights.Right]) -> set[Used]:
 
 
 async def test_every_right_is_used_and_nothing_is_forbidden(stage: Stage) -> None:
-    """Over the life of an App with every child and of one that is built."""
+    """Over the lives of Apps with every child, with a second release, and with a build."""
     await prepare_and_wait_for_room(stage)
+    await release_again(stage)
     await build_and_fail(stage)
     await lose_the_lease(stage)
-    await remove(stage, "web", "built")
+    await remove(stage, "web", "again", "built")
 
     events = audited(stage.server.audit_log)
     asked = [each for each in events if "objectRef" in each]

@@ -96,11 +96,11 @@ def test_followed_logs_go_on_with_new_pods(stack: stacks.Stack) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        first = process.stdout.readline()
-        old = {pod["metadata"]["name"] for pod in requests.pods(stack)}
-        stack.bex("restart", "hello")
-        new = {pod["metadata"]["name"] for pod in requests.pods(stack)} - old
         try:
+            first = process.stdout.readline()
+            old = {pod["metadata"]["name"] for pod in requests.pods(stack)}
+            stack.bex("restart", "hello")
+            new = {pod["metadata"]["name"] for pod in requests.pods(stack)} - old
             found = next(line for line in process.stdout if line.split(" | ")[0] in new)
         finally:
             process.terminate()

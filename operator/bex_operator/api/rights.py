@@ -23,7 +23,7 @@ CHILD = ("get", "list", "watch", "create", "patch", "delete")
 """What an object made for an App needs; server-side apply is a patch that may create."""
 
 OPERATOR: tuple[Right, ...] = (
-    Right(names.GROUP, "apps", (*READ, "patch")),
+    Right(names.GROUP, "apps", ("get", *READ, "patch")),
     Right(names.GROUP, "apps/status", ("patch",)),
     # Asked of whoever makes an App the blocking owner of something.
     Right(names.GROUP, "apps/finalizers", ("update",)),
