@@ -25,10 +25,6 @@ CALICO = "v3.32.1"
 CILIUM = "1.19.4"
 
 
-class NotLocked(LookupError):
-    """Something has no checksum yet; the message says how it gets one."""
-
-
 @dataclass(frozen=True, slots=True)
 class File:
     """A file: a chart, a provider's components, a program."""

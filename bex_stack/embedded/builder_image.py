@@ -41,14 +41,3 @@ def ensure(*, toolchain: toolchains.Toolchain) -> Path:
         labels={"org.opencontainers.image.title": "bex-builder"},
     )
     return images.kept(layout, lambda folder: oci_layout.write(image, folder))
-
-
-def ensure_pushed(registry: str, *, toolchain: toolchains.Toolchain) -> str:
-    """Let the registry have the image; return its reference without the registry's name.
-
-    Raises: ToolchainError.
-    """
-    if not images.digest_in_registry(registry, REPOSITORY, tag()):
-        layout = ensure(toolchain=toolchain)
-        images.push(layout, f"{registry}/{REPOSITORY}:{tag()}", toolchain=toolchain)
-    return f"{REPOSITORY}:{tag()}"

@@ -22,7 +22,7 @@ from bex_operator.plan import build_outcomes
 from bex_operator.plan import builds as plan
 from bex_operator.registry import care
 from bex_stack import build_log_view, deploy_table
-from bex_stack.embedded import base_images, builder_image, registry, toolchain
+from bex_stack.embedded import base_images, builder_image, images, registry, toolchain
 from bex_stack.embedded import instance as instances
 from components.manifests import builds as manifests
 from tests.support import embedded as support
@@ -138,7 +138,12 @@ def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("git")
     instance = embedded.instance
     tools = toolchain.ensure([*builder_image.PROGRAMS, "crane"])
-    image = builder_image.ensure_pushed(registry.endpoint(instance), toolchain=tools)
+    image = f"{builder_image.REPOSITORY}:{builder_image.tag()}"
+    images.push(
+        builder_image.ensure(toolchain=tools),
+        f"{registry.endpoint(instance)}/{image}",
+        toolchain=tools,
+    )
     apps = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": api.NAMESPACE}}
     embedded.apply(apps, api.crd(), *manifests.render([]))
     with git_server.serve(folder, instance.bridge_address, instances.GIT_PORT) as server:
