@@ -3,115 +3,15 @@
 There are no kubelets and no workload controllers: what they would report is written by the tests.
 """
 
-import asyncio
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from bex_operator.kube import client as clients
-from bex_operator.kube import errors as kube_errors
 from bex_operator.kube import kinds
 from bex_stack.engine import events
 from tests.support import api_server
-from tests.support.api_server import ApiServer
+from tests.support.engine_cluster import MUTABLE, WIDGETS, Cluster, cluster, project
 from tests.support.engine_project import Project
-from tests.support.waiting import wait_until
 
-HEAD = """
-from pathlib import Path
-import pulumi_kubernetes as k8s
-from pulumi import ResourceOptions as Opts
-CustomResource = k8s.apiextensions.CustomResource
-
-def config_map(name, data, opts=None, **metadata):
-    return k8s.core.v1.ConfigMap(
-        name, metadata={"name": name, "namespace": "default", **metadata}, data=data, opts=opts)
-"""
-MUTABLE = """
-mutable = Opts(provider=k8s.Provider("cluster", enable_config_map_mutable=True))
-"""
-WIDGETS = """
-anything = {"type": "object", "x_kubernetes_preserve_unknown_fields": True}
-properties = {"spec": anything, "status": anything}
-crd = k8s.apiextensions.v1.CustomResourceDefinition(
-    "crd", metadata={"name": "gadgets.test.dev"}, spec={
-        "group": "test.dev", "scope": "Namespaced",
-        "names": {"kind": "Gadget", "plural": "gadgets", "singular": "gadget"},
-        "versions": [{
-            "name": "v1", "served": True, "storage": True, "subresources": {"status": {}},
-            "schema": {"open_apiv3_schema": {"type": "object", "properties": properties}}}]})
-"""
-GADGETS = (
-    WIDGETS
-    + """
-CustomResource(
-    "g", api_version="test.dev/v1", kind="Gadget", spec={"size": SIZE}, metadata={
-        "name": "g", "namespace": "default",
-        # The garbage collector learns of a new kind after up to 30 s only.
-        "annotations": {"pulumi.com/deletionPropagationPolicy": "background",
-                        "pulumi.com/waitFor": "condition=Ready",
-                        "pulumi.com/timeoutSeconds": "99"}},
-    opts=Opts(depends_on=[crd]))
-"""
-)
-GADGET = kinds.Kind("test.dev", "v1", "Gadget", "gadgets", True)
-
-
-class Cluster:
-    """Short calls to the API server from a test."""
-
-    def __init__(self, kubeconfig: Path) -> None:
-        self.kubeconfig = kubeconfig
-
-    def call(self, action: Callable[[clients.Client], Any]) -> Any:
-        """Run one client call to its end."""
-
-        async def run() -> Any:
-            async with clients.Client.from_kubeconfig(self.kubeconfig) as client:
-                return await action(client)
-
-        return asyncio.run(run())
-
-    def get(self, kind: kinds.Kind, name: str, namespace: str | None = "default") -> Any:
-        """Read an object; None when there is none."""
-        try:
-            return self.call(lambda client: client.get(kind, name, namespace))
-        except kube_errors.NotFound:
-            return None
-
-    def set_status(self, kind: kinds.Kind, name: str, status: dict[str, Any]) -> None:
-        """Write an object's status as its controller would, as soon as the object is there."""
-        wait_until(lambda: self.get(kind, name) is not None, f"{kind.kind} {name} is there")
-        self.call(
-            lambda client: client.patch(
-                kind, name, "default", {"status": status}, subresource="status"
-            )
-        )
-
-
-@pytest.fixture
-def cluster(controllers: ApiServer) -> Cluster:
-    """Offer the API server to look at."""
-    return Cluster(controllers.kubeconfig)
-
-
-@pytest.fixture
-def project(
-    controllers: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Project]:
-    """Offer a project whose default provider is the API server; everything is destroyed after."""
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
-    monkeypatch.setenv("KUBECONFIG", str(controllers.kubeconfig))
-    found = Project(tmp_path, head=HEAD)
-    yield found
-    monkeypatch.setenv("KUBECONFIG", str(controllers.kubeconfig))
-    if found.state_file.exists():
-        assert not found.engine().destroy().failures
+__all__ = ["cluster", "project"]
 
 
 def test_dropped_field_goes_and_foreign_field_stays(project: Project, cluster: Cluster) -> None:
@@ -181,95 +81,6 @@ def test_existing_object_is_refused_or_upserted(project: Project, cluster: Clust
     assert "exists already" in refused.failures[0].message
     assert not project.up(upserting).failed
     assert cluster.get(kinds.CONFIG_MAP, "taken")["data"] == {"a": "1", "b": "2"}
-
-
-def test_wait_for_condition_of_this_generation(project: Project, cluster: Cluster) -> None:
-    """`pulumi.com/waitFor` waits for a condition that speaks of the object's own generation."""
-    ready = {"type": "Ready", "status": "True", "reason": "Done", "observedGeneration": 1}
-    other = threading.Thread(target=cluster.set_status, args=(GADGET, "g", {"conditions": [ready]}))
-    other.start()
-    first = project.up(GADGETS.replace("SIZE", "1"))
-    other.join()
-    stale = project.up(GADGETS.replace("SIZE", "2").replace('"99"', '"3"'))
-    cluster.set_status(GADGET, "g", {"conditions": [{**ready, "observedGeneration": 2}]})
-    again = project.up()
-
-    assert not first.failed
-    assert "is of generation 1, wanted is 2" in stale.failures[0].message
-    assert again.changes == {"same": 2, "update": 1}
-    assert project.up().changes == {"same": 3}
-
-
-DEPLOYMENT = """
-k8s.apps.v1.Deployment("web", metadata={"name": "web", "namespace": "default"},
-    spec={"replicas": 1, "selector": {"match_labels": {"app": "web"}},
-          "template": {"metadata": {"labels": {"app": "web"}},
-                       "spec": {"containers": [{"name": "web", "image": "example.invalid/web",
-                           "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}}}]}}},
-    opts=Opts(custom_timeouts=pulumi.CustomTimeouts(create="120s", delete="120s")))
-"""
-READY = {
-    "observedGeneration": 1,
-    "replicas": 1,
-    "updatedReplicas": 1,
-    "availableReplicas": 1,
-    "readyReplicas": 1,
-}
-
-
-def test_deployment_is_waited_for_with_progress(project: Project, cluster: Cluster) -> None:
-    """Up ends when the replicas are available; until then it says how many are."""
-
-    def told() -> bool:
-        return any(isinstance(each, events.Progress) for each in project.events)
-
-    def finish() -> None:
-        wait_until(told, "up says how far it is")
-        cluster.set_status(kinds.DEPLOYMENT, "web", READY)
-
-    other = threading.Thread(target=finish)
-    other.start()
-    result = project.up(DEPLOYMENT)
-    other.join()
-
-    assert not result.failed
-    assert told()
-    assert project.up().changes == {"same": 2}
-
-
-def test_run_killed_while_waiting_is_taken_up(project: Project, cluster: Cluster) -> None:
-    """The object of a killed create is adopted and waited for, not made twice."""
-    project.write(DEPLOYMENT)
-    process = project.spawn("up")
-    while cluster.get(kinds.DEPLOYMENT, "web") is None:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    uid = cluster.get(kinds.DEPLOYMENT, "web")["metadata"]["uid"]
-    cluster.set_status(kinds.DEPLOYMENT, "web", READY)
-    result = project.up()
-
-    assert result.changes == {"same": 1, "update": 1}
-    assert "default/web exists and was adopted" in project.messages()
-    assert cluster.get(kinds.DEPLOYMENT, "web")["metadata"]["uid"] == uid
-    assert project.up().changes == {"same": 2}
-
-
-def test_stopping_cuts_a_wait_short(project: Project, cluster: Cluster) -> None:
-    """Ctrl-C during a readiness wait keeps the object in the state; the next up goes on waiting."""
-    project.write(DEPLOYMENT)
-    process = project.spawn("up")
-    while cluster.get(kinds.DEPLOYMENT, "web") is None:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    cluster.set_status(kinds.DEPLOYMENT, "web", READY)
-
-    assert process.returncode == 3, output
-    assert project.names == ["default_4_34_2", "web"]
-    assert project.up().changes == {"same": 1, "update": 1}
 
 
 def test_get_reads_an_existing_object(project: Project) -> None:
