@@ -12,7 +12,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from bex_operator import api
 from bex_operator.api import names
@@ -25,11 +24,9 @@ from tests.support import build_jobs as playing
 from tests.support import git_server, places, ssh_git_server
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import Bench, condition, kube, make_bench, namespace, until
-from tests.support.fault_proxy import Fault, fault_proxy
+from tests.support.fault_proxy import Crash, fault_proxy
 
 __all__ = ["kube", "namespace"]
-
-WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 
 
 @dataclass
@@ -289,22 +286,6 @@ async def test_ssh_repository_is_asked_by_a_job_with_its_deploy_key(
     assert [build_outcomes.read(each).commit for each in jobs] == [commit]
     assert {"--key=/clone/key", "--known-hosts=/clone/known-hosts"} <= set(_clone(jobs[0])["args"])
     assert key.splitlines()[1] not in str(jobs)
-
-
-class Crash:
-    """Lets some writes through, then breaks everything: the process is dead."""
-
-    def __init__(self, writes: int) -> None:
-        self.left = writes
-
-    def __call__(self, request: web.Request) -> Fault | None:
-        if self.left < 0:
-            return Fault(0)
-        if request.method not in WRITES or request.path.endswith("/events"):
-            return None
-        self.left -= 1
-        # The write happens, and nobody hears of it.
-        return Fault(0, after=True) if self.left < 0 else None
 
 
 @pytest.mark.parametrize("writes", range(11))

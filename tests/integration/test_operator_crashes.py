@@ -6,33 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from bex_operator.kube import client, kinds
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import Bench, app_manifest, kube, make_bench, namespace, until
-from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.support.fault_proxy import Crash, FaultProxy, fault_proxy
 
 __all__ = ["kube", "namespace"]
 
-WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 SAME_EVERYWHERE = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "namespace")
-
-
-class Crash:
-    """Lets some writes through, then breaks everything: the process is dead."""
-
-    def __init__(self, writes: int) -> None:
-        self.left = writes
-
-    def __call__(self, request: web.Request) -> Fault | None:
-        if self.left < 0:
-            return Fault(0)
-        if request.method not in WRITES or request.path.endswith("/events"):
-            return None
-        self.left -= 1
-        # The write happens, and nobody hears of it.
-        return Fault(0, after=True) if self.left < 0 else None
 
 
 async def create(kube: client.Client, namespace: str) -> None:

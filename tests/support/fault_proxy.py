@@ -26,6 +26,24 @@ class Fault:
 
 _ENDS_BEGINNING = b"k8s.io/initial-events-end"
 Choose = Callable[[web.Request], Fault | None]
+WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
+
+
+@dataclass
+class Crash:
+    """Chooses to let some writes through, then to break everything: the process is dead."""
+
+    left: int
+    """How many writes happen and are heard of. The one after them happens, and nobody hears."""
+
+    def __call__(self, request: web.Request) -> Fault | None:
+        """Count a write; break what comes after the last."""
+        if self.left < 0:
+            return Fault(0)
+        if request.method not in WRITES or request.path.endswith("/events"):
+            return None
+        self.left -= 1
+        return Fault(0, after=True) if self.left < 0 else None
 
 
 @dataclass
