@@ -1,9 +1,10 @@
 """`python -m bench.builds`: how soon a push becomes a Job, and how fairly tenants share the room.
 
-A real API server and the real operator; git servers and the steps of builds are made up and take no
-time worth measuring, so what is seen is the operator's.
+A real API server and the real operator; the steps of builds are made up and take no time worth
+measuring, so what is seen is the operator's.
 
-push      from the webhook's delivery until the build's Job is there and let run: median and p99
+push      from the webhook's delivery until the build's Job is there and let run, a question to a
+          real git server over https between: median and p99
 queue     1,000 builds that 20 tenants of all sizes want at once, 4 at a time: for the tenant that
           fares worst, how much later its last build came than if room had been divided evenly
 """
@@ -18,10 +19,11 @@ import hmac
 import logging
 import random
 import statistics
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -30,11 +32,12 @@ import structlog
 from bex_operator import api
 from bex_operator.api import names
 from bex_operator.controllers import builds, children, metrics, webhooks
-from bex_operator.kube import client, errors, kinds
+from bex_operator.git import remotes
+from bex_operator.kube import caches, client, errors, kinds
 from bex_operator.plan import build_outcomes
 from bex_operator.plan import builds as plan
 from bex_operator.plan import webhooks as hooks
-from tests.support import api_server, apps_cluster, places
+from tests.support import api_server, apps_cluster, git_server, places
 from tests.support import build_jobs as playing
 
 HOST = "https://git.example.com"
@@ -42,20 +45,17 @@ WORKERS = 10
 WAIT_SECONDS = 600.0
 
 
-@dataclass
 class Servers:
-    """Git servers: each repository has the head that was pushed last."""
+    """Git servers by the thousand, whose repositories never change."""
 
-    heads: dict[str, str] = field(default_factory=dict)
-
-    async def refs(self, repo: str, wanted: Collection[str], _: str = "") -> dict[str, str]:
+    async def refs(self, _: str, wanted: Collection[str], __: str = "") -> dict[str, str]:
         """Answer as `git.remotes` does."""
-        return dict.fromkeys(wanted, self.heads.get(repo, "0" * 40))
+        return dict.fromkeys(wanted, "0" * 40)
 
 
 @contextlib.asynccontextmanager
 async def operating(
-    kube: client.Client, servers: Servers, **platform: Any
+    kube: client.Client, servers: Servers | remotes.Remotes, **platform: Any
 ) -> AsyncIterator[tuple[apps_cluster.Bench, builds.Builder]]:
     """Run the operator for every namespace."""
     made = playing.platform(names.BUILD_NAMESPACE, **platform)
@@ -75,9 +75,8 @@ async def operating(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def app(namespace: str, name: str) -> dict[str, Any]:
+def app(namespace: str, name: str, repo: str) -> dict[str, Any]:
     """An App with a repository of its own."""
-    repo = f"{HOST}/{namespace}/{name}"
     return api.App(name=name, repo=repo, port=8080).manifest(namespace)
 
 
@@ -97,37 +96,49 @@ async def until(what: str, holds: Any) -> None:
         await asyncio.sleep(0.05)
 
 
-async def pushes(kube: client.Client, count: int) -> None:
+async def pushes(kube: client.Client, count: int, folder: Path) -> None:
     """Push to Apps that serve, one after the other, and time the Jobs."""
-    servers, apps = Servers(), [f"web{number}" for number in range(20)]
+    apps = [f"web{number}" for number in range(20)]
     port = places.free_ports(1)[0]
-    async with (
-        playing.machines(kube, names.BUILD_NAMESPACE),
-        operating(kube, servers, limit=1000, limit_each=1000) as (bench, builder),
-        webhooks.serve(builder.receiver(bench.views.apps), "127.0.0.1", port),
-        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
-    ):
-        uids = {}
-        for name in apps:
-            made = await kube.create(app(api.NAMESPACE, name), field_manager="bench")
-            uids[name] = made["metadata"]["uid"]
-
-        async def all_serve() -> bool:
-            found = await kube.list(kinds.DEPLOYMENT, api.NAMESPACE)
-            return len(found.items) == len(apps)
-
-        await until("every App serves", all_serve)
-        taken = []
-        for number in range(count):
-            name = apps[number % len(apps)]
-            commit = f"{number + 1:040x}"
-            servers.heads[f"{HOST}/{api.NAMESPACE}/{name}"] = commit
-            taken.append(await _push(kube, session, name, uids[name], commit))
-            await until("the build has ended", lambda job=taken[-1][1]: _has_ended(kube, job))
+    with git_server.serve(folder) as server:
+        authority = server.authority.read_text()
+        async with (
+            remotes.Remotes(inner=["127.0.0.1/32"], authority=authority) as remote,
+            playing.machines(kube, names.BUILD_NAMESPACE),
+            operating(kube, remote, limit=1000, limit_each=1000) as (bench, builder),
+            webhooks.serve(builder.receiver(bench.views.apps), "127.0.0.1", port),
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        ):
+            uids = await _serving(kube, server, apps)
+            taken = []
+            for number in range(count):
+                name = apps[number % len(apps)]
+                commit = await asyncio.to_thread(server.commit, name, {"a": str(number)})
+                taken.append(await _push(kube, session, name, uids[name], commit))
+                await until("the build has ended", lambda job=taken[-1][1]: _has_ended(kube, job))
     seconds = sorted(each for each, _ in taken)
     p99 = seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))]
     median = statistics.median(seconds)
     print(f"push   {count} pushes: a Job after {median * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms")
+
+
+async def _serving(
+    kube: client.Client, server: git_server.GitServer, apps: list[str]
+) -> dict[str, str]:
+    """Make Apps and wait until each runs its first commit; return their UIDs."""
+    uids = {}
+    for name in apps:
+        await asyncio.to_thread(server.commit, name, {"a": "first"})
+        manifest = app(api.NAMESPACE, name, server.url_of(name))
+        made = await kube.create(manifest, field_manager="bench")
+        uids[name] = made["metadata"]["uid"]
+
+    async def all_serve() -> bool:
+        found = await kube.list(kinds.DEPLOYMENT, api.NAMESPACE)
+        return len(found.items) == len(apps)
+
+    await until("every App serves", all_serve)
+    return uids
 
 
 async def _push(
@@ -168,29 +179,38 @@ async def queue(kube: client.Client, count: int, tenants: int, seed: int) -> Non
     chance.shuffle(chosen)
     spaces = [f"tenant-{number}" for number in range(tenants)]
     await make_namespaces(kube, *spaces)
+    ended: dict[str, dict[str, Any]] = {}
+
+    def look(change: caches.Change) -> None:
+        job = change.after
+        if job and _tenant(job) in spaces and build_outcomes.read(job).state == "Succeeded":
+            ended[job["metadata"]["name"]] = job
+
+    async def all_ended() -> bool:
+        return len(ended) == count
+
+    # Watched: to list them again and again would be most of what is measured.
+    jobs = caches.Cache(kube, caches.Scope(kinds.JOB, names.BUILD_NAMESPACE))
+    jobs.listen(look)
+    watching = asyncio.create_task(jobs.run())
     async with (
         playing.machines(kube, names.BUILD_NAMESPACE) as machines,
         operating(kube, Servers(), limit=4, limit_each=2),
     ):
         machines.open.clear()
         for number, tenant in enumerate(chosen):
-            await kube.create(app(spaces[tenant], f"web{number}"), field_manager="bench")
+            space, name = spaces[tenant], f"web{number}"
+            manifest = app(space, name, f"{HOST}/{space}/{name}")
+            await kube.create(manifest, field_manager="bench")
         print(f"queue  {count} Apps of {tenants} tenants made; seed {seed}", flush=True)
         began = time.monotonic()
         machines.open.set()
-
-        async def all_ended() -> bool:
-            jobs = (await kube.list(kinds.JOB, names.BUILD_NAMESPACE)).items
-            ours = [each for each in jobs if _tenant(each) in spaces]
-            return sum(build_outcomes.read(each).state == "Succeeded" for each in ours) == count
-
         await until("every build has ended", all_ended)
         seconds = time.monotonic() - began
-        jobs = (await kube.list(kinds.JOB, names.BUILD_NAMESPACE)).items
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
     order = sorted(
-        (build_outcomes.read_started(each).created, _tenant(each))
-        for each in jobs
-        if _tenant(each) in spaces
+        (build_outcomes.read_started(each).created, _tenant(each)) for each in ended.values()
     )
     worst = _worst([tenant for _, tenant in order])
     print(f"       {count / seconds:.1f} builds/s; worst tenant: {worst:.2f} of its fair share")
@@ -226,7 +246,8 @@ async def measure(asked: argparse.Namespace, server: api_server.ApiServer) -> No
             return True
 
         await until("the App kind is served", is_served)
-        await pushes(kube, asked.pushes)
+        with tempfile.TemporaryDirectory(prefix="bex-bench-") as folder:
+            await pushes(kube, asked.pushes, Path(folder))
         await queue(kube, asked.builds, asked.tenants, asked.seed)
 
 

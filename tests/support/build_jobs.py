@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from bex_operator.api import names
-from bex_operator.kube import client, errors, kinds
+from bex_operator.kube import caches, client, errors, kinds
 from bex_operator.plan import build_jobs, build_outcomes
 
 Object = dict[str, Any]
@@ -60,16 +60,24 @@ class Machines:
 
     async def run(self) -> None:
         """Go on until cancelled."""
+        jobs = caches.Cache(self.kube, caches.Scope(kinds.JOB, self.namespace))
+        changed: asyncio.Queue[caches.Key] = asyncio.Queue()
+        jobs.listen(lambda change: changed.put_nowait(change.key))
+        watching = asyncio.create_task(jobs.run())
         ran: set[str] = set()
-        while True:
-            await self.open.wait()
-            with contextlib.suppress(errors.KubeError):
-                for job in (await self.kube.list(kinds.JOB, self.namespace)).items:
-                    uid = job["metadata"]["uid"]
-                    if uid not in ran and not job["spec"].get("suspend"):
-                        ran.add(uid)
-                        await self._play(job)
-            await asyncio.sleep(0.02)
+        try:
+            while True:
+                key = await changed.get()
+                await self.open.wait()
+                job = jobs.get(*key)
+                if job is None or job["metadata"]["uid"] in ran or job["spec"].get("suspend"):
+                    continue
+                ran.add(job["metadata"]["uid"])
+                with contextlib.suppress(errors.KubeError):
+                    await self._play(job)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     async def _play(self, job: Object) -> None:
         if job["metadata"]["labels"][names.COMPONENT_LABEL] == "refs":

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 BY_UID = "app-uid"
 BY_JOB = "job"
+RUNNING = "running"
+"""Jobs that have not ended, by tenant."""
 _JOB_LABEL = "batch.kubernetes.io/job-name"
 _MINE = f"{names.COMPONENT_LABEL}={builds.COMPONENT},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
 _log = structlog.get_logger(__name__)
@@ -58,6 +60,7 @@ class Builder:
         self._jobs = caches.Cache(kube, caches.Scope(kinds.JOB, platform.namespace, labels=_MINE))
         self._pods = caches.Cache(kube, caches.Scope(kinds.POD, platform.namespace, labels=_MINE))
         self._jobs.index(BY_UID, _uid_of)
+        self._jobs.index(RUNNING, _tenant_of_running)
         self._pods.index(BY_JOB, _job_of)
         self._jobs.listen(self._changed)
         self._pods.listen(self._changed)
@@ -275,20 +278,20 @@ class Builder:
 
     def _running(self) -> Counter[str]:
         """Count the builds that run, by tenant."""
-        running: Counter[str] = Counter()
-        jobs = (self._jobs.get(*key) for key in self._jobs.keys())  # noqa: SIM118 - no mapping
-        for job in jobs:
-            if job is not None and build_outcomes.is_running(job):
-                running[job["metadata"]["labels"].get(builds.NAMESPACE_LABEL, "")] += 1
-        known = {name for _, name in self._jobs.keys()}  # noqa: SIM118 - no mapping
-        running.update(tenant for job, tenant in self._starting.items() if job not in known)
+        # By the index: every App that waits asks, and reading all Jobs for each is what takes long.
+        running = Counter(self._jobs.tally(RUNNING))
+        running.update(
+            tenant
+            for job, tenant in self._starting.items()
+            if (self._platform.namespace, job) not in self._jobs
+        )
         return running
 
     def _note_due(self, app: caches.Key, due: str | None) -> str:
         """Note which build an App wants; return since when it wants that one."""
         if due is None:
             self._due.pop(app, None)
-            self._turns.leave(app)
+            self._turns.leave(app, app[0])
             return ""
         job, since = self._due.get(app, ("", ""))
         if job != due:
@@ -348,6 +351,11 @@ def _uid_of(manifest: Mapping[str, Any]) -> Iterator[str]:
     uid = (manifest["metadata"].get("labels") or {}).get(names.APP_UID_LABEL)
     if uid:
         yield uid
+
+
+def _tenant_of_running(manifest: Mapping[str, Any]) -> Iterator[str]:
+    if build_outcomes.is_running(manifest):
+        yield (manifest["metadata"].get("labels") or {}).get(builds.NAMESPACE_LABEL, "")
 
 
 def _job_of(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -132,6 +132,10 @@ class Cache:
         """Return the objects that the index has under *value*, in order of their keys."""
         return self._store.under(index, value)
 
+    def tally(self, index: str) -> dict[str, int]:
+        """Count the objects under each value of the index, without reading any."""
+        return self._store.tally(index)
+
     def keys(self) -> list[Key]:
         """Return the keys of everything there is."""
         return list(self._store)

@@ -73,6 +73,10 @@ class Store:
         found = (self.get(key) for key in sorted(self._found[index].get(value, ())))
         return [each for each in found if each is not None]
 
+    def tally(self, index: str) -> dict[str, int]:
+        """Count the objects under each value of the index; none is parsed for it."""
+        return {value: len(keys) for value, keys in self._found[index].items()}
+
     def put(self, key: Key, item: Object, *, used: bool) -> Entry | None:
         """Keep an object; return what was there before. One that is *used* now stays parsed."""
         before = self._entries.get(key)

@@ -6,7 +6,7 @@ a thousand builds another that wants one waits for a turn of each tenant, not fo
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 App = tuple[str, str]
@@ -24,13 +24,6 @@ class Limits:
 
 
 @dataclass(slots=True)
-class _Waiter:
-    since: int
-    tenant: str
-    asked: float
-
-
-@dataclass(slots=True)
 class Turns:
     """Who waits since when, and who had a turn when; forgotten with the process.
 
@@ -39,43 +32,43 @@ class Turns:
 
     limits: Limits
     _count: int = 0
-    _waiting: dict[App, _Waiter] = field(default_factory=dict)
+    _waiting: dict[str, dict[App, float]] = field(default_factory=dict)
+    """By tenant, who waits, longest first, and when each last asked."""
     _served: dict[str, int] = field(default_factory=dict)
     """When a tenant's last build began."""
 
     def wait(self, app: App, tenant: str, now: float) -> None:
         """Note that *app* wants a build; asking again keeps its place."""
-        self._count += 1
-        waiter = self._waiting.setdefault(app, _Waiter(self._count, tenant, now))
-        waiter.asked = now
+        self._waiting.setdefault(tenant, {})[app] = now
 
-    def leave(self, app: App) -> None:
+    def leave(self, app: App, tenant: str) -> None:
         """Note that *app* wants none, or none any more."""
-        self._waiting.pop(app, None)
+        queue = self._waiting.get(tenant, {})
+        queue.pop(app, None)
+        if not queue:
+            self._waiting.pop(tenant, None)
 
     def began(self, app: App, tenant: str) -> None:
         """Note that a build of *app* begins."""
-        self.leave(app)
+        self.leave(app, tenant)
         self._count += 1
         self._served[tenant] = self._count
 
     def next(self, running: Mapping[str, int], now: float) -> list[App]:
         """Name the Apps whose builds may begin, in order; *running* counts builds by tenant."""
-        left: dict[str, list[tuple[int, App]]] = {}
-        for app, waiter in self._waiting.items():
-            # Whoever has not asked for so long will not come, and must not stand in others' way.
-            if now - waiter.asked < FORGET_SECONDS:
-                left.setdefault(waiter.tenant, []).append((waiter.since, app))
-        for queue in left.values():
-            queue.sort(reverse=True)
         counts, served = Counter(running), dict(self._served)
+        comers = {tenant: self._comers(tenant, now) for tenant in self._waiting}
         found: list[App] = []
         while counts.total() < self.limits.in_all:
-            able = [each for each, queue in left.items() if queue and self._has_room(counts, each)]
+            able = [each for each in comers if self._has_room(counts, each)]
             if not able:
                 break
             tenant = min(able, key=lambda each: (counts[each], served.get(each, 0), each))
-            found.append(left[tenant].pop()[1])
+            app = next(comers[tenant], None)
+            if app is None:
+                del comers[tenant]
+                continue
+            found.append(app)
             counts[tenant] += 1
             served[tenant] = self._count + len(found)
         return found
@@ -84,6 +77,13 @@ class Turns:
         """Tell whether it is the turn of *app*, which waits from now on."""
         self.wait(app, tenant, now)
         return app in self.next(running, now)
+
+    def _comers(self, tenant: str, now: float) -> Iterator[App]:
+        """Name who waits, longest first. Nobody is looked at whom room cannot come to."""
+        for app, asked in self._waiting[tenant].items():
+            # Whoever has not asked for so long will not come, and must not stand in others' way.
+            if now - asked < FORGET_SECONDS:
+                yield app
 
     def _has_room(self, counts: Mapping[str, int], tenant: str) -> bool:
         return counts.get(tenant, 0) < self.limits.each
