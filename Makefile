@@ -90,7 +90,10 @@ bench: venv ## Ratios within one run; prints a table.
 
 bench-operator: venv ## The operator against peers in Go and on Kopf; prints a table. The first time builds the Go peer.
 	@$(BIN)/bex setup --yes
-	$(BIN)/python -m bench.operator
+	$(BIN)/python -m bench.operator work
+	$(BIN)/python -m bench.operator newcomer
+	$(BIN)/python -m bench.operator path
+	$(BIN)/python -m bench.operator limits
 
 bench-builds: venv ## How soon a push becomes a Job, and whether tenants share the room fairly; prints both.
 	@$(BIN)/bex setup --yes

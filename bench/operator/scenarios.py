@@ -3,61 +3,122 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench.operator import sides, world
+from bench.operator import processes, sides, world
+from bex_operator.kube import kinds
 
 Figures = dict[str, float]
-SAMPLES = 100
+SAMPLES = 500
+CHANGES = 100
+NEWCOMERS = 100
+MACHINES = 100
 _NEWCOMER_PAUSE_SECONDS = 0.1
+_ARRIVAL_PAUSE_SECONDS = 0.1
+_DELETED = (kinds.DEPLOYMENT, kinds.SERVICE, kinds.INGRESS)
 
 
-async def create_and_restart(
-    side: sides.Side, count: int, folder: Path, *, samples: int = 0
-) -> Figures:
-    """Let it act on *count* new Apps, restart it, and create Apps one by one while it is idle."""
-    names = [f"web-{number:05d}" for number in range(count)]
+async def work(side: sides.Side, count: int, folder: Path) -> Figures:
+    """Let it act on *count* new Apps, restart it, and disturb it while it is idle."""
+    names = _names(count)
     async with world.fresh() as made:
+        empty = await _idle(side, made, folder)
         await made.create(names)
         found = await _first_run(side, made, names, folder)
-        found |= await _second_run(side, made, names, folder, samples)
+        found["KiB/App"] = 1024 * (found["rss MiB"] - empty.rss_mib) / count
+        found |= await _restarted(side, made, names, folder)
     return found
 
 
 async def newcomer(side: sides.Side, count: int, folder: Path) -> Figures:
-    """Restart it over *count* Apps and create new ones while it looks at them all."""
-    names = [f"web-{number:05d}" for number in range(count)]
+    """Restart it over *count* Apps and create new ones, from the start of the process on.
+
+    Those created before it reported the first of them waited for it to learn what there is; those
+    after that had only its backlog before them.
+    """
+    names = _names(count)
     async with world.fresh() as made:
         await made.create(names)
         await _first_run(side, made, names, folder)
-        process = side.start(made.server.kubeconfig, folder)
+        process = side.start(made.kubeconfig, folder)
         try:
             async with made.watching():
-                quiet = asyncio.create_task(process.until_quiet())
                 born: dict[str, float] = {}
-                while not quiet.done() and len(born) < 200:
-                    name = f"new-{len(born):03d}"
+                for number in range(NEWCOMERS):
+                    name = f"new-{number:03d}"
                     born[name] = await made.create_one(name)
                     await asyncio.sleep(_NEWCOMER_PAUSE_SECONDS)
-                    if time.monotonic() - process.started > 5:
-                        break
-                await made.until_reported(list(born))
-                await quiet
-            waits = [made.reported[name] - at for name, at in born.items()]
+                await made.until_reported(born)
         finally:
             process.end()
-    return {"newcomer worst s": max(waits), "newcomer median s": statistics.median(waits)}
+        waits = {name: made.reported[name] - at for name, at in born.items()}
+        begun = min(made.reported[name] for name in born)
+    backlog = [waits[name] for name, at in born.items() if at > begun]
+    return {
+        "newcomer worst s": max(waits.values()),
+        "newcomer median s": statistics.median(waits.values()),
+        "first newcomer after start s": begun - process.started,
+        "newcomer in backlog worst s": max(backlog),
+    }
+
+
+async def path(side: sides.Side, count: int, folder: Path) -> Figures:
+    """Create *count* Apps, ten a second, beside controllers and machines; wait until all serve."""
+    async with world.with_machines(MACHINES) as made:
+        async with made.watching(children=True):
+            bare = await _arriving(made, made.create_bare, [f"bare-{n:04d}" for n in range(count)])
+            process = side.start(made.kubeconfig, folder)
+            try:
+                await process.until_quiet()
+                apps = await _arriving(made, made.create_one, _names(count))
+            finally:
+                process.end()
+        await made.check(_names(count))
+    return {
+        **_quantiles("App Ready", apps, "s"),
+        **_quantiles("bare Deployment available", bare, "s"),
+    }
+
+
+async def limits(side: sides.Side, count: int, folder: Path) -> Figures:
+    """Let it act as a service account, or, where it has no limits, as one whom none bind."""
+    names = _names(count)
+    async with world.fresh() as made:
+        await made.create(names)
+        freed = side.name == "unlimited"
+        kubeconfig = made.kubeconfig if freed else await made.account(folder)
+        found = await _first_run(side, made, names, folder, kubeconfig)
+    return {name: found[name] for name in ("apps/s", "cpu ms/app")}
+
+
+def _names(count: int) -> list[str]:
+    return [f"web-{number:05d}" for number in range(count)]
+
+
+async def _idle(side: sides.Side, made: world.World, folder: Path) -> processes.Usage:
+    """Tell what it takes without any App."""
+    process = side.start(made.kubeconfig, folder)
+    try:
+        await process.until_quiet()
+        return process.usage()
+    finally:
+        process.end()
 
 
 async def _first_run(
-    side: sides.Side, made: world.World, names: list[str], folder: Path
+    side: sides.Side,
+    made: world.World,
+    names: list[str],
+    folder: Path,
+    kubeconfig: Path | None = None,
 ) -> Figures:
     before = await made.writes()
     async with made.watching():
-        process = side.start(made.server.kubeconfig, folder)
+        process = side.start(kubeconfig or made.kubeconfig, folder)
         try:
             seconds = await made.until_reported(names) - process.started
             used = process.usage()
@@ -78,11 +139,11 @@ async def _first_run(
     }
 
 
-async def _second_run(
-    side: sides.Side, made: world.World, names: list[str], folder: Path, samples: int
+async def _restarted(
+    side: sides.Side, made: world.World, names: list[str], folder: Path
 ) -> Figures:
     before = await made.writes()
-    process = side.start(made.server.kubeconfig, folder)
+    process = side.start(made.kubeconfig, folder)
     try:
         seconds = await process.until_quiet() - process.started
         used, writes = process.usage(), _difference(before, await made.writes())
@@ -92,25 +153,80 @@ async def _second_run(
             "restart peak MiB": used.peak_mib,
             "restart writes": sum(writes.values()),
         }
-        if samples:
-            found |= await _latency(made, samples)
+        found |= await _created(made)
+        found |= await _restored(made, names) if side.mends else {}
+        found |= await _changed(made, process, names[:CHANGES])
     finally:
         process.end()
     await made.check(names)
     return found
 
 
-async def _latency(made: world.World, samples: int) -> Figures:
-    """Seconds from the creation of an App to the last of its children, when nothing else is on."""
+async def _created(made: world.World) -> Figures:
+    """Time from the creation of an App to the last of its children, when nothing else is on."""
     waits = []
     async with made.watching(children=True):
-        for number in range(samples):
+        for number in range(SAMPLES):
             name = f"late-{number:04d}"
             born = await made.create_one(name)
-            waits.append(1000 * (await made.until_arrived(name) - born))
+            waits.append(await made.until_arrived(name) - born)
             await made.until_reported([name])
-    cuts = statistics.quantiles(waits, n=100, method="inclusive")
-    return {"children p50 ms": cuts[49], "children p99 ms": cuts[98]}
+    return _quantiles("children", waits, "ms")
+
+
+async def _restored(made: world.World, names: Sequence[str]) -> Figures:
+    """Time from asking for the deletion of a child to its being there again, one after another."""
+    waits = []
+    async with made.watching(children=True):
+        for name in names:
+            await made.until_arrived(name)
+        chosen = itertools.product(names, _DELETED)
+        for name, kind in itertools.islice(chosen, SAMPLES):
+            asked = await made.delete(kind, name)
+            waits.append(await made.until_restored(name, kind, asked) - asked)
+    return _quantiles("restored", waits, "ms")
+
+
+async def _changed(made: world.World, process: processes.Process, names: Sequence[str]) -> Figures:
+    """Count what it writes for a change: of one child, and of nothing that concerns it."""
+
+    async def count(change: Callable[[str], Mapping[str, object]]) -> float:
+        before = await made.writes()
+        for name in names:
+            await made.patch(name, dict(change(name)))
+        await process.until_quiet()
+        writes = sum(_difference(before, await made.writes()).values())
+        return (writes - len(names)) / len(names)
+
+    return {
+        "writes/change": await count(lambda name: {"spec": {"host": f"{name}.example.org"}}),
+        "writes/no change": await count(lambda name: {"metadata": {"annotations": {"a": name}}}),
+    }
+
+
+async def _arriving(
+    made: world.World, create: Callable[[str], Awaitable[float]], names: Sequence[str]
+) -> list[float]:
+    """Create ten a second, however long each takes; return how long each was on its way."""
+    born: dict[str, float] = {}
+
+    async def one(name: str) -> None:
+        born[name] = await create(name)
+
+    begun = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for number, name in enumerate(names):
+            due = begun + number * _ARRIVAL_PAUSE_SECONDS
+            await asyncio.sleep(max(due - time.monotonic(), 0.0))
+            group.create_task(one(name))
+    await made.until_ready(names)
+    return [made.ready[name] - at for name, at in born.items()]
+
+
+def _quantiles(what: str, seconds: Sequence[float], unit: str) -> Figures:
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    factor = {"s": 1.0, "ms": 1000.0}[unit]
+    return {f"{what} p50 {unit}": factor * cuts[49], f"{what} p99 {unit}": factor * cuts[98]}
 
 
 def _difference(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

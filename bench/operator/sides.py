@@ -24,6 +24,8 @@ class Side:
     name: str
     command: tuple[str, ...]
     """`{kubeconfig}` stands for the file."""
+    mends: bool = True
+    """It looks at what becomes of children, and makes anew what was deleted."""
 
     def start(self, kubeconfig: Path, folder: Path) -> processes.Process:
         """Start it against a server."""
@@ -33,11 +35,22 @@ class Side:
 
 
 def bex(cache: Path) -> Side:
-    """Our own operator: this source, with what its image holds and nothing more."""
+    """Our own operator: this source, compiled, with what its image holds and nothing more."""
+    return _bex(cache, "bex", "-m", "bex_operator")
+
+
+def unlimited(cache: Path) -> Side:
+    """Our own operator without the limits that it sets itself."""
+    return _bex(cache, "unlimited", str(HERE / "unlimited.py"))
+
+
+def _bex(cache: Path, name: str, *program: str) -> Side:
     python = _environment(cache, "bex", ROOT / "requirements" / "operator.lock")
-    source = f"PYTHONPATH={ROOT / 'operator'}"
-    entry = ("env", source, str(python), "-m", "bex_operator", "operator", "--health-port", "0")
-    return Side("bex", (*entry, "--kubeconfig", "{kubeconfig}"))
+    source = ROOT / "operator"
+    compiling = [str(python), "-m", "compileall", "-q", str(source)]
+    subprocess.run(compiling, check=True, timeout=120)
+    entry = ("env", f"PYTHONPATH={source}", str(python), *program)
+    return Side(name, (*entry, "operator", "--health-port", "0", "--kubeconfig", "{kubeconfig}"))
 
 
 def go(cache: Path, *, apply: bool = False) -> Side:
@@ -59,7 +72,7 @@ def kopf(cache: Path) -> Side:
     """The peer on Kopf, in a virtual environment of its own."""
     python = _environment(cache, "kopf", HERE / "kopf.lock")
     entry = (str(python), "-m", "kopf", "run", "--all-namespaces", "--standalone", "--quiet")
-    return Side("kopf", (*entry, str(HERE / "kopf_peer.py")))
+    return Side("kopf", (*entry, str(HERE / "kopf_peer.py")), mends=False)
 
 
 def _environment(cache: Path, name: str, lock: Path) -> Path:

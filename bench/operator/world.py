@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +16,9 @@ import orjson
 
 from bex_operator import api
 from bex_operator.kube import client, errors, kinds
-from tests.support import api_server
+from bex_stack.embedded import instance as instances
+from bex_stack.embedded import machine_config, providers, simulated, teardown
+from tests.support import api_server, embedded
 
 NAMESPACE = "bench"
 CHILDREN = (kinds.CONTROLLER_REVISION, kinds.DEPLOYMENT, kinds.SERVICE, kinds.INGRESS)
@@ -35,15 +38,18 @@ class Unequal(Exception):
 
 
 class World:
-    """One server; watches tell when an App was reported and when its children came."""
+    """One server; watches tell what became of Apps and of their children."""
 
-    def __init__(self, server: api_server.ApiServer, kube: client.Client) -> None:
-        self.server = server
+    def __init__(self, kubeconfig: Path, kube: client.Client) -> None:
+        self.kubeconfig = kubeconfig
+        """The administrator's."""
         self._kube = kube
         self.reported: dict[str, float] = {}
         """When each App got its status, by name."""
+        self.ready: dict[str, float] = {}
+        """When each App was Ready, or a bare Deployment available, by name."""
         self.arrived: dict[str, dict[str, float]] = defaultdict(dict)
-        """When each child was seen, by App and kind."""
+        """Since when each child is there, by App and kind."""
         self._woken = asyncio.Event()
 
     async def prepare(self) -> None:
@@ -79,21 +85,67 @@ class World:
         await self._kube.create(app.manifest(NAMESPACE), field_manager="bench")
         return time.monotonic()
 
-    async def until_reported(self, names: list[str], seconds: float = 900.0) -> float:
+    async def create_bare(self, name: str) -> float:
+        """Create a Deployment like an App's without any App; return when the server had it."""
+        selector = {"bare": name}
+        pod = {"containers": [{"name": "app", "image": IMAGE}]}
+        body = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"matchLabels": selector},
+                "template": {"metadata": {"labels": selector}, "spec": pod},
+            },
+        }
+        await self._kube.create(body, field_manager="bench")
+        return time.monotonic()
+
+    async def patch(self, name: str, body: dict[str, Any]) -> None:
+        """Change an App."""
+        await self._kube.patch(kinds.APP, name, NAMESPACE, body, field_manager="bench")
+
+    async def delete(self, kind: kinds.Kind, name: str) -> float:
+        """Delete an object; return when it was asked for."""
+        asked = time.monotonic()
+        await self._kube.delete(kind, name, NAMESPACE)
+        return asked
+
+    async def account(self, folder: Path) -> Path:
+        """Make a service account, as the operator's pod has one; return its kubeconfig."""
+        name = "bench-operator"
+        metadata = {"name": name, "namespace": NAMESPACE}
+        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+        await self._kube.create(body, field_manager="bench")
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{name}/token"
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        answer = await self._kube.request("POST", path, body=asked)
+        config = orjson.loads(self.kubeconfig.read_bytes())
+        config["users"][0]["user"] = {"token": answer["status"]["token"]}
+        made = folder / "account.kubeconfig"
+        made.touch(mode=0o600)
+        made.write_bytes(orjson.dumps(config))
+        return made
+
+    async def until_reported(self, names: Iterable[str], seconds: float = 900.0) -> float:
         """Wait until every App has a status; return when the last got it."""
-        async with asyncio.timeout(seconds):
-            while not all(name in self.reported for name in names):
-                self._woken.clear()
-                await self._woken.wait()
-        return max(self.reported[name] for name in names)
+        return await self._until_all(self.reported, names, seconds)
+
+    async def until_ready(self, names: Iterable[str], seconds: float = 300.0) -> float:
+        """Wait until every App is Ready; return when the last was."""
+        return await self._until_all(self.ready, names, seconds)
 
     async def until_arrived(self, name: str, seconds: float = 60.0) -> float:
         """Wait until all children of an App are there; return when the last came."""
-        async with asyncio.timeout(seconds):
-            while len(self.arrived[name]) < len(CHILDREN):
-                self._woken.clear()
-                await self._woken.wait()
+        await self._until(lambda: len(self.arrived[name]) == len(CHILDREN), seconds)
         return max(self.arrived[name].values())
+
+    async def until_restored(
+        self, name: str, kind: kinds.Kind, since: float, seconds: float = 60.0
+    ) -> float:
+        """Wait until a child that went after *since* is there again; return when it came."""
+        await self._until(lambda: self.arrived[name].get(kind.kind, 0.0) > since, seconds)
+        return self.arrived[name][kind.kind]
 
     async def check(self, names: list[str]) -> None:
         """Read everything back.
@@ -126,6 +178,7 @@ class World:
     @contextlib.asynccontextmanager
     async def watching(self, *, children: bool = False) -> AsyncIterator[Self]:
         """Note what happens while the block runs."""
+        self.arrived.clear()  # what is there comes anew: then the watches run
         watched = [kinds.APP, *(CHILDREN if children else ())]
         tasks = [asyncio.create_task(self._watch(kind)) for kind in watched]
         try:
@@ -134,6 +187,25 @@ class World:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_all(
+        self, seen: Mapping[str, float], names: Iterable[str], seconds: float
+    ) -> float:
+        missing = set(names)
+        wanted = tuple(missing)
+
+        def complete() -> bool:
+            missing.difference_update(seen)
+            return not missing
+
+        await self._until(complete, seconds)
+        return max(seen[name] for name in wanted)
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            while not holds():
+                self._woken.clear()
+                await self._woken.wait()
 
     async def _list(self, kind: kinds.Kind) -> list[dict[str, Any]]:
         return (await self._kube.list(kind, NAMESPACE)).items
@@ -144,13 +216,27 @@ class World:
         async with contextlib.aclosing(lines):
             async for line in lines:
                 now, event = time.monotonic(), orjson.loads(line)
-                metadata = event["object"]["metadata"]
-                if kind is not kinds.APP:
-                    owner = metadata["ownerReferences"][0]["name"]
-                    self.arrived[owner].setdefault(kind.kind, now)
-                elif "conditions" in event["object"].get("status", {}):
-                    self.reported.setdefault(metadata["name"], now)
+                (self._app_seen if kind is kinds.APP else self._child_seen)(event, now)
                 self._woken.set()
+
+    def _app_seen(self, event: dict[str, Any], now: float) -> None:
+        name = event["object"]["metadata"]["name"]
+        found = event["object"].get("status", {}).get("conditions", [])
+        if found:
+            self.reported.setdefault(name, now)
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in found):
+            self.ready.setdefault(name, now)
+
+    def _child_seen(self, event: dict[str, Any], now: float) -> None:
+        child = event["object"]
+        owners = child["metadata"].get("ownerReferences")
+        if not owners:
+            if child.get("status", {}).get("availableReplicas"):
+                self.ready.setdefault(child["metadata"]["name"], now)
+        elif event["type"] == "DELETED":
+            self.arrived[owners[0]["name"]].pop(child["kind"], None)
+        else:
+            self.arrived[owners[0]["name"]].setdefault(child["kind"], now)
 
 
 @contextlib.contextmanager
@@ -164,6 +250,34 @@ async def fresh() -> AsyncIterator[World]:
     """Start a server of its own with nothing in it."""
     with _server() as server:
         async with client.Client.from_kubeconfig(Path(server.kubeconfig)) as kube:
-            made = World(server, kube)
+            made = World(server.kubeconfig, kube)
             await made.prepare()
             yield made
+
+
+@contextlib.asynccontextmanager
+async def with_machines(count: int) -> AsyncIterator[World]:
+    """Start a whole control plane and simulated machines, on which pods run in name only."""
+    with tempfile.TemporaryDirectory(prefix="bex-bench-") as home:
+        instance = await asyncio.to_thread(_start_cluster, Path(home), count)
+        try:
+            async with client.Client.from_kubeconfig(instance.kubeconfig) as kube:
+                made = World(instance.kubeconfig, kube)
+                await made.prepare()
+                yield made
+        finally:
+            await asyncio.to_thread(teardown.destroy, instance)
+
+
+def _start_cluster(home: Path, count: int) -> instances.Instance:
+    made = embedded.make_embedded("bench", 97, home, kind="simulated").instance
+    inputs = {"instance": made.to_inputs()}
+    try:
+        providers.HostProvider().create(inputs)
+        providers.ClusterProvider().create(inputs)
+        fleet = [machine_config.Machine(f"m{number}", 1) for number in range(count)]
+        simulated.ensure_nodes(made, fleet)
+    except BaseException:
+        teardown.destroy(made)
+        raise
+    return made

@@ -361,7 +361,7 @@ class App(AppSpec):
 
 
 def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _without_nulls(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
         return [_without_nulls(each) for each in value]

@@ -141,7 +141,8 @@ class Controller:
             rooms=rooms,
             lacking=self._lacking(manifest, outcome.granted),
         )
-        after = reports.report(wanted, observed, release, outcome, self._policy.addresses, now=now)
+        addresses = self._policy.addresses
+        after = reports.report(wanted, observed, release, outcome, addresses, before, now=now)
         await self._reporter.report(settled.manifest, before, after, now)
         return _soonest(
             reports.recheck_seconds(observed, now=now),
@@ -194,7 +195,7 @@ class Controller:
         observed = self._observe(manifest)
         if standing is not None:
             observed = dataclasses.replace(observed, standing=standing)
-        after = reports.refused(observed, refusal, now=now)
+        after = reports.refused(observed, refusal, before, now=now)
         await self._reporter.report(manifest, before, after, now)
 
 

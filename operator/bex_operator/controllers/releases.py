@@ -184,6 +184,9 @@ class Keeper:
         before: status.AppStatus | None,
     ) -> predeploy.Gate:
         """Tell whether the newest release may serve, as far as its pre-deploy command goes."""
+        released = history.pinned(wanted, newest)
+        if released.pre_deploy_command is None:
+            return predeploy.OPEN
         past = before.history if before else ()
         served = any(each.number == newest.number and each.served for each in past)
         situation = predeploy.Situation(
@@ -194,7 +197,6 @@ class Keeper:
             serves=served or (running is not None and running.number == newest.number),
             parked=workload.replicas_of(wanted) == 0,
         )
-        released = history.pinned(wanted, newest)
         return predeploy.gate(released, situation, now=self._clock())
 
     async def _start(self, owner: workload.Owner, wanted: app.App, release: status.Release) -> None:

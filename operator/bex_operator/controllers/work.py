@@ -1,5 +1,6 @@
 """Works through a queue of keys: one reconcile at a time for each, failures come again later."""
 
+import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,9 @@ class Line:
             except queues.Closed:
                 return
             await self._attempt(key)
+            # One that finds nothing to do never waits: a backlog would hold up watches, health and
+            # lease until its end, and with them what is new.
+            await asyncio.sleep(0)
 
     async def _attempt(self, key: Key) -> None:
         self._metrics.queue_depth.set(len(self.queue))

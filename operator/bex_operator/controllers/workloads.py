@@ -45,6 +45,8 @@ class Applier:
 
     async def _settle_all(self, owner: workload.Owner, pairs: Pairs) -> list[str]:
         due = [pair for pair in pairs if not self._is_settled(owner, *pair)]
+        if not due:
+            return []
         results = await asyncio.gather(
             *(self._settle(owner, kind, child) for kind, child in due),
             return_exceptions=True,

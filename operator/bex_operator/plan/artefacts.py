@@ -119,6 +119,8 @@ def foreign(source: Prebuilt, uid: str) -> Failed | None:
 
 def with_image(wanted: app.App, image: str) -> app.App:
     """Return the App as if its author had written the image instead of a repository."""
+    if wanted.repo is None and wanted.image == image:
+        return wanted
     cleared = dict.fromkeys(("repo", *app.GIT_FIELDS))
     return wanted.model_copy(update={**cleared, "image": image})
 

@@ -24,19 +24,14 @@ def holds(observed: Any, wanted: Any) -> bool:
     apply; that a field of ours went away shows in the digest kept as an annotation. Lists of named
     things (containers, variables, ports) compare by name, all other lists as a whole.
     """
-    # Plain loops over JSON's own types: every reconcile comes through here with all its objects.
-    if isinstance(wanted, dict):
-        if not isinstance(observed, dict):
-            return False
-        for key, value in wanted.items():
-            if key not in observed:
-                return False
-            if not (observed[key] == value if key in _WHOLE else holds(observed[key], value)):
-                return False
-        return True
-    if isinstance(wanted, list):
-        return isinstance(observed, list) and _list_holds(observed, wanted)
-    return bool(observed == wanted) and isinstance(observed, bool) == isinstance(wanted, bool)
+    # Every reconcile comes through here with all its objects: JSON's own types and plain loops, and
+    # no call for what is neither an object nor a list.
+    kind = type(wanted)
+    if kind is dict:
+        return type(observed) is dict and _object_holds(observed, wanted)
+    if kind is list:
+        return type(observed) is list and _list_holds(observed, wanted)
+    return bool(observed == wanted) and type(observed) is kind
 
 
 def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,15 +61,28 @@ def owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
     return bool((metadata.get("labels") or {}).get(names.APP_UID_LABEL) == uid)
 
 
-def _list_holds(observed: Sequence[Any], wanted: Sequence[Any]) -> bool:
-    if wanted and all(isinstance(each, dict) and "name" in each for each in wanted):
-        named = {each.get("name"): each for each in observed if isinstance(each, dict)}
-        return all(
-            each["name"] in named and holds(named[each["name"]], each) for each in wanted
-        ) and _same_order(observed, wanted)
-    return len(observed) == len(wanted) and all(
-        holds(one, other) for one, other in zip(observed, wanted, strict=True)
-    )
+def _object_holds(observed: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    for key, value in wanted.items():
+        if key not in observed:
+            return False
+        found, kind = observed[key], type(value)
+        if key in _WHOLE or (kind is not dict and kind is not list):
+            if found != value or type(found) is not kind:
+                return False
+        elif not holds(found, value):
+            return False
+    return True
+
+
+def _list_holds(observed: list[Any], wanted: list[Any]) -> bool:
+    if len(observed) == len(wanted) and all(map(holds, observed, wanted)):
+        return True
+    if not wanted or not all(isinstance(each, dict) and "name" in each for each in wanted):
+        return False
+    named = {each.get("name"): each for each in observed if isinstance(each, dict)}
+    return all(
+        each["name"] in named and holds(named[each["name"]], each) for each in wanted
+    ) and _same_order(observed, wanted)
 
 
 def _same_order(observed: Sequence[Any], wanted: Sequence[Any]) -> bool:

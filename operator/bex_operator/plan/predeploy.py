@@ -51,10 +51,12 @@ class Gate:
     """Its Job is to be made."""
 
 
+OPEN = Gate(True)
+"""Of a release without such a command."""
+
+
 def gate(wanted: app.App, situation: Situation, *, now: datetime.datetime) -> Gate:
-    """Decide whether the release of *wanted* may serve."""
-    if wanted.pre_deploy_command is None:
-        return Gate(True)
+    """Decide whether the release of *wanted*, which has such a command, may serve."""
     found = _found(wanted, situation, now)
     if situation.serves or (found is not None and found.state == "Succeeded"):
         return Gate(True, found)

@@ -55,10 +55,13 @@ def recorded(manifest: Mapping[str, Any]) -> status.AppStatus | None:
 
 
 def refused(
-    observed: rollouts.Observed, refusal: Refusal, *, now: datetime.datetime
+    observed: rollouts.Observed,
+    refusal: Refusal,
+    before: status.AppStatus | None,
+    *,
+    now: datetime.datetime,
 ) -> status.AppStatus:
     """Report an App that cannot be acted on; what serves goes on serving."""
-    before = recorded(observed.manifest)
     serving = any(pod.ready for pod in observed.pods)
     wrong = refusal.phase == "Failed"
     next_ = "nothing is done until this is mended" if wrong else refusal.message
@@ -99,11 +102,11 @@ def report(
     release: status.Release,
     hosts: claims.Outcome,
     addresses: Addresses,
+    before: status.AppStatus | None,
     *,
     now: datetime.datetime,
 ) -> status.AppStatus:
-    """Report an App that the operator acts on."""
-    before = recorded(observed.manifest)
+    """Report an App that the operator acts on; *before* is what was reported last."""
     rollout = rollouts.measure(wanted, observed, release, before, now)
     urls = _urls(wanted, observed, hosts.granted, addresses)
     found = [

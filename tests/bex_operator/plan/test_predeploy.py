@@ -57,13 +57,6 @@ FAILED = {
 ENDED = status.PreDeploy(number=3, job="j", state="Failed", message="boom")
 
 
-def test_release_without_a_command_may_serve() -> None:
-    """Nothing is in its way."""
-    app = api.App(name="web", image="a/b:1")
-
-    assert predeploy.gate(app, NOTHING, now=NOW) == predeploy.Gate(True)
-
-
 def test_command_is_started_first() -> None:
     """The release waits, and says for what."""
     found = gate()

@@ -50,7 +50,7 @@ def refused(
     observed = rollouts.Observed(
         manifest(before), None, found, standing=standing or rollouts.Standing()
     )
-    return reports.refused(observed, refusal, now=NOW)
+    return reports.refused(observed, refusal, before, now=NOW)
 
 
 def fact(kind: str, truth: str, reason: str, message: str, **more: Any) -> status.Condition:

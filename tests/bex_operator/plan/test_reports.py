@@ -60,6 +60,7 @@ def report(
 ) -> status.AppStatus:
     """Report an App with these pods, whose status so far names *active*."""
     manifest: dict[str, Any] = {"metadata": {"name": "web", "namespace": "apps", "generation": 7}}
+    before = None
     if active:
         before = status.AppStatus(
             phase="Running", observed_generation=6, active_revision=active, image="old:1"
@@ -67,7 +68,7 @@ def report(
         manifest["status"] = before.model_dump(mode="json", by_alias=True, exclude_none=True)
     observed = rollouts.Observed(manifest, deployed or deployment(), found, autoscaler, leaving)
     app = api.App(**{"name": "web", "image": "a:1", **fields})
-    return reports.report(app, observed, RELEASE, hosts, ADDRESSES, now=NOW)
+    return reports.report(app, observed, RELEASE, hosts, ADDRESSES, before, now=NOW)
 
 
 def ready(made: status.AppStatus) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def report(
     )
     app = api.App(**{"name": "web", "image": "a:1", **fields})
     outcome, addresses = claims.Outcome((), ()), reports.Addresses()
-    return reports.report(app, observed, SECOND, outcome, addresses, now=NOW)
+    return reports.report(app, observed, SECOND, outcome, addresses, before, now=NOW)
 
 
 def test_late_release_is_given_up_while_another_serves() -> None:
