@@ -156,7 +156,9 @@ class World:
         apps = {each["metadata"]["name"]: each for each in await self._list(kinds.APP)}
         for kind in CHILDREN:
             owners = {
-                each["metadata"]["ownerReferences"][0]["uid"] for each in await self._list(kind)
+                owner["uid"]
+                for each in await self._list(kind)
+                for owner in each["metadata"].get("ownerReferences", ())
             }
             missing = [name for name in names if apps[name]["metadata"]["uid"] not in owners]
             if missing:

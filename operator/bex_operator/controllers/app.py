@@ -132,15 +132,10 @@ class Controller:
         rendered = workload.render(wanted, owner, release, outcome.granted, self._policy.issuer)
         leaving = await self._applier.apply(owner, rendered)
         now = self._clock()
-        observed = self._observe(settled.manifest)
-        rooms = await self._gauge.rooms() if rollouts.waits_for_room(observed) else ()
-        observed = dataclasses.replace(
-            observed,
-            leaving=leaving,
-            standing=settled.standing,
-            rooms=rooms,
-            lacking=self._lacking(manifest, outcome.granted),
-        )
+        lacking = self._lacking(manifest, outcome.granted)
+        observed = self._observe(settled.manifest, settled.standing, leaving, lacking)
+        if rollouts.waits_for_room(observed):
+            observed = dataclasses.replace(observed, rooms=await self._gauge.rooms())
         addresses = self._policy.addresses
         after = reports.report(wanted, observed, release, outcome, addresses, before, now=now)
         await self._reporter.report(settled.manifest, before, after, now)
@@ -175,13 +170,22 @@ class Controller:
         if refusal is not None:
             raise keeping.NotReleased(refusal, protection_plan.RECHECK_SECONDS)
 
-    def _observe(self, manifest: Object) -> rollouts.Observed:
+    def _observe(
+        self,
+        manifest: Object,
+        standing: rollouts.Standing,
+        leaving: Sequence[str] = (),
+        lacking: Sequence[certificates.Lack] | None = None,
+    ) -> rollouts.Observed:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         return rollouts.Observed(
             manifest,
             self._views.children[kinds.DEPLOYMENT.kind].get(namespace, name),
             self._views.pods_of(namespace, name),
             self._views.children[kinds.HORIZONTAL_POD_AUTOSCALER.kind].get(namespace, name),
+            leaving=leaving,
+            standing=standing,
+            lacking=lacking,
         )
 
     async def _refuse(
@@ -192,9 +196,7 @@ class Controller:
     ) -> None:
         now = self._clock()
         before = reports.recorded(manifest)
-        observed = self._observe(manifest)
-        if standing is not None:
-            observed = dataclasses.replace(observed, standing=standing)
+        observed = self._observe(manifest, standing or rollouts.Standing())
         after = reports.refused(observed, refusal, before, now=now)
         await self._reporter.report(manifest, before, after, now)
 

@@ -104,10 +104,12 @@ class Views:
 
     def claim(self, host: str, manages: Callable[[str], bool]) -> claims.Claim:
         """Gather who asks for a host and who routes it, and the same of hosts that may overlap."""
-        rivals = self._zone_of(host) - {host} if self._is_contested(host) else set()
+        claim = self._claim(host, manages)
+        if not self._is_contested(host):
+            return claim
+        rivals = sorted(self._zone_of(host) - {host})
         return dataclasses.replace(
-            self._claim(host, manages),
-            rivals=tuple(self._claim(each, manages) for each in sorted(rivals)),
+            claim, rivals=tuple(self._claim(each, manages) for each in rivals)
         )
 
     def claimants(self, hosts: Sequence[str]) -> set[caches.Key]:

@@ -38,7 +38,6 @@ class Line:
             await asyncio.sleep(0)
 
     async def _attempt(self, key: Key) -> None:
-        self._metrics.queue_depth.set(len(self.queue))
         started = time.perf_counter()
         trace = f"{random.getrandbits(32):08x}"
         structlog.contextvars.bind_contextvars(namespace=key[0], app=key[1], trace=trace)

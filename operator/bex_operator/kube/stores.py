@@ -70,7 +70,10 @@ class Store:
 
     def under(self, index: str, value: str) -> list[Object]:
         """Return the objects that the index has under *value*, in order of their keys."""
-        found = (self.get(key) for key in sorted(self._found[index].get(value, ())))
+        keys = self._found[index].get(value)
+        if not keys:
+            return []
+        found = [self.get(key) for key in (sorted(keys) if len(keys) > 1 else keys)]
         return [each for each in found if each is not None]
 
     def tally(self, index: str) -> dict[str, int]:

@@ -107,6 +107,7 @@ def report(
     now: datetime.datetime,
 ) -> status.AppStatus:
     """Report an App that the operator acts on; *before* is what was reported last."""
+    at = conditions.time_text(now)
     rollout = rollouts.measure(wanted, observed, release, before, now)
     urls = _urls(wanted, observed, hosts.granted, addresses)
     found = [
@@ -130,7 +131,7 @@ def report(
             was.history,
             _outcome(observed, rollout, release, was),
             _unprepared(observed.standing),
-            now=conditions.time_text(now),
+            now=at,
         ),
         image=wanted.image if active else was.image,
         url=urls[0],
@@ -142,7 +143,7 @@ def report(
             before.conditions if before else (),
             found,
             generation=observed.generation,
-            now=conditions.time_text(now),
+            now=at,
         ),
     )
 
