@@ -11,6 +11,9 @@ from bex_stack import app_access, errors, options, printing
 if TYPE_CHECKING:
     from rich import text
 
+Revision = Annotated[
+    str | None, typer.Argument(metavar="[rev-N]", help="Which release; the one that serves.")
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")]
 
 
@@ -28,6 +31,8 @@ def register(app: typer.Typer) -> None:
         resume,
         why,
         logs,
+        sbom,
+        provenance,
     ):
         app.command()(options.of_stack(command))
     app.command("exec")(options.of_stack(execute))
@@ -185,6 +190,32 @@ def logs(
     elif component is not None:
         for line in log_files.read(target.instance.log_dir, component, lines=lines, follow=follow):
             sys.stdout.write(line)
+
+
+def sbom(
+    choice: options.Choice,
+    name: options.AppName,
+    revision: Revision = None,
+    output_json: options.Json = False,
+) -> None:
+    """List the packages in the image of an app's release; with --json all of it, as SPDX."""
+    from bex_stack import image_evidence as evidence
+
+    read = evidence.read(choice.read(), name, revision, evidence.SBOM)
+    statement = app_access.run(read)
+    if output_json:
+        printing.print_json(statement)
+    else:
+        found = evidence.packages(statement)
+        printing.out().print(evidence.render(found), soft_wrap=True)
+
+
+def provenance(choice: options.Choice, name: options.AppName, revision: Revision = None) -> None:
+    """Print how the image of an app's release was built, as an in-toto statement (SLSA)."""
+    from bex_stack import image_evidence as evidence
+
+    read = evidence.read(choice.read(), name, revision, evidence.PROVENANCE)
+    printing.print_json(app_access.run(read))
 
 
 def execute(

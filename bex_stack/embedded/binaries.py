@@ -161,6 +161,7 @@ _TABLE = (
         100,
         (Stamp(f"{_BUILDKIT}/version.Version", _BUILDKIT),),
     ),
+    Binary("bex-scan", "scan", ".", 22),
     _kubernetes("kubeadm", 12, "node"),
     Binary("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", 15, data=(_KWOK_STAGES,)),
 )
@@ -177,7 +178,7 @@ EXTRAS = ("coredns", "kubectl", "ctr")
 """Not needed before the first app answers."""
 SIMULATED = ("kwok",)
 """Built only for a stack with simulated machines."""
-BUILDS = ("bex-build", "buildkitd")
+BUILDS = ("bex-build", "buildkitd", "bex-scan")
 """What images are built with in the cluster; needed from the first App with a repository on."""
 NODE = ("kubeadm",)
 """Built only for machines of the stack `local` that no image registry has."""

@@ -28,7 +28,8 @@ def settings(instance: instances.Instance, token_key: str, authority: str) -> di
     extra = {"authority": authority} if read_authority(instance) else {}
     return {
         **extra,
-        "image": f"{registry.KNOWN_AS}/{builder_image.REPOSITORY}:{builder_image.tag()}",
+        "image": f"{registry.KNOWN_AS}/{builder_image.STEPS.name}",
+        "scanner": f"{registry.KNOWN_AS}/{builder_image.SCANNER.name}",
         "registry": registry.guarded_endpoint(instance),
         "knownAs": registry.KNOWN_AS,
         "mirrored": sorted(machine_config.MIRRORED),
@@ -59,7 +60,7 @@ def secret_name(instance: instances.Instance) -> str:
     """Name the Secret by what it is made from: an operator is started anew with another one."""
     from bex_stack.embedded import builder_image
 
-    parts = (builder_image.tag(), read_authority(instance))
+    parts = (*(each.tag for each in builder_image.ALL), read_authority(instance))
     return f"bex-builds-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
@@ -82,17 +83,29 @@ def secret(instance: instances.Instance, folder: str, token_key: str) -> Mapping
     }
 
 
+def push_images(endpoint: str) -> str:
+    """Push what builds run to a registry; return the digest of the steps' image.
+
+    Raises: ToolchainError.
+    """
+    from bex_stack.embedded import builder_image, images, toolchain
+
+    tools = toolchain.ensure([*builder_image.PROGRAMS, "crane"])
+    pushed = {}
+    for image in builder_image.ALL:
+        layout = image.ensure(toolchain=tools)
+        pushed[image.name] = images.push(layout, f"{endpoint}/{image.name}", toolchain=tools)
+    return pushed[builder_image.STEPS.name]
+
+
 class BuilderImageProvider(built_images.ImageProvider):
-    """Packs BuildKit's daemon, runc and the steps of builds."""
+    """Packs BuildKit's daemon, runc and the steps of builds, and beside it the scanner."""
 
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:
-        from bex_stack.embedded import builder_image, disk, images, toolchain
+        from bex_stack.embedded import disk
 
         instance = instances.from_inputs(props["instance"])
-        tools = toolchain.ensure([*builder_image.PROGRAMS, "crane"])
-        layout = builder_image.ensure(toolchain=tools)
-        reference = f"{props['registry']}/{props['repository']}:{props['tag']}"
-        digest = images.push(layout, reference, toolchain=tools)
+        digest = push_images(props["registry"])
         key = registry.token_key(instance)
         told = settings(instance, str(key), str(authority_file(instance)))
         disk.ensure_file(settings_file(instance), json.dumps(told))
@@ -116,8 +129,8 @@ class BuilderImage(dynamic.Resource):
         props = {
             "instance": instance.to_inputs(),
             "source_digest": secret_name(instance),
-            "repository": builder_image.REPOSITORY,
-            "tag": builder_image.tag(),
+            "repository": builder_image.STEPS.repository,
+            "tag": builder_image.STEPS.tag,
             "registry": registry.endpoint(instance),
             "digest": None,
         }

@@ -5,7 +5,7 @@ import contextlib
 import json
 import subprocess
 import sys
-import urllib.request
+import urllib.error
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ from bex_operator.kube import build_logs, client, errors, kinds
 from bex_operator.plan import build_outcomes
 from bex_operator.plan import builds as plan
 from bex_operator.registry import care
-from bex_stack import build_log_view, deploy_table
-from bex_stack.embedded import base_images, builder_image, images, registry, toolchain
+from bex_stack import build_log_view, deploy_table, image_evidence
+from bex_stack.embedded import base_images, builder_image, builds, registry, toolchain
 from bex_stack.embedded import instance as instances
 from components.manifests import builds as manifests
 from tests.support import embedded as support
@@ -125,6 +125,12 @@ class Plant:
         found = self.embedded.ask(lambda kube: kube.get(kinds.DEPLOYMENT, name, api.NAMESPACE))
         return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
 
+    def beside(self, name: str) -> tuple[image_evidence.Fetch, str]:
+        """What reads the registry's repository of the App, and the digest that runs."""
+        folder, _, digest = self.image(name).partition("/")[2].partition("@")
+        base = f"http://{registry.endpoint(self.embedded.instance)}/v2/{folder}"
+        return image_evidence.fetcher(base), digest
+
     def answer(self, name: str) -> str:
         """What a pod of the App answers."""
         label = f"{names.APP_LABEL}={name}"
@@ -137,13 +143,7 @@ def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) 
     """Serve repositories on the bridge and let an operator build from them."""
     folder = tmp_path_factory.mktemp("git")
     instance = embedded.instance
-    tools = toolchain.ensure([*builder_image.PROGRAMS, "crane"])
-    image = f"{builder_image.REPOSITORY}:{builder_image.tag()}"
-    images.push(
-        builder_image.ensure(toolchain=tools),
-        f"{registry.endpoint(instance)}/{image}",
-        toolchain=tools,
-    )
+    builds.push_images(registry.endpoint(instance))
     apps = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": api.NAMESPACE}}
     embedded.apply(apps, api.crd(), *manifests.render([]))
     with git_server.serve(folder, instance.bridge_address, instances.GIT_PORT) as server:
@@ -151,7 +151,8 @@ def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) 
         settings.write_text(
             json.dumps(
                 {
-                    "image": f"{registry.KNOWN_AS}/{image}",
+                    "image": f"{registry.KNOWN_AS}/{builder_image.STEPS.name}",
+                    "scanner": f"{registry.KNOWN_AS}/{builder_image.SCANNER.name}",
                     "registry": registry.guarded_endpoint(instance),
                     "knownAs": registry.KNOWN_AS,
                     "mirrored": ["docker.io"],
@@ -223,29 +224,25 @@ def test_push_becomes_a_running_release(plant: Plant) -> None:
     ]  # fmt: skip
 
 
-def test_provenance_lies_beside_the_image(plant: Plant) -> None:
-    """A statement about exactly the image that runs, read back from the registry."""
+def test_provenance_and_contents_lie_beside_the_image(plant: Plant) -> None:
+    """Two statements about exactly the image that runs, read back from the registry."""
     plant.server.commit("proven", {"Dockerfile": f"{BASE}COPY note /n\n", "note": "one"})
     plant.deploy("proven")
     plant.wait_for("proven", "Deployed")
-    folder, _, digest = plant.image("proven").partition("/")[2].partition("@")
+    fetch, digest = plant.beside("proven")
+    index = fetch(f"manifests/{digest}")
+    image = next(each for each in index["manifests"] if "annotations" not in each)["digest"]
+    provenance = image_evidence.find(fetch, digest, image_evidence.PROVENANCE)
+    contents = image_evidence.find(fetch, digest, image_evidence.SBOM)
 
-    def fetched(kind: str, wanted: str) -> Any:
-        endpoint = registry.endpoint(plant.embedded.instance)
-        request = urllib.request.Request(f"http://{endpoint}/v2/{folder}/{kind}/{wanted}")
-        for each in ("index", "manifest"):
-            request.add_header("Accept", f"application/vnd.oci.image.{each}.v1+json")
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - http, above
-            return orjson.loads(answer.read())
-
-    image, attested = fetched("manifests", digest)["manifests"]
-    assert attested["annotations"]["vnd.docker.reference.digest"] == image["digest"]
-    (layer,) = fetched("manifests", attested["digest"])["layers"]
-    statement = fetched("blobs", layer["digest"])
-    assert statement["predicateType"].startswith("https://slsa.dev/provenance/")
-    assert {each["digest"]["sha256"] for each in statement["subject"]} == {
-        image["digest"].removeprefix("sha256:")
-    }
+    assert provenance is not None
+    assert contents is not None
+    for statement in (provenance, contents):
+        about = {each["digest"]["sha256"] for each in statement["subject"]}
+        assert about == {image.removeprefix("sha256:")}
+    assert contents["predicate"]["spdxVersion"] == "SPDX-2.3"
+    found = {(each.kind, each.name) for each in image_evidence.packages(contents)}
+    assert found == {("golang", "go"), ("golang", "hello-go")}
 
 
 def test_log_outlives_the_pod_of_the_build(plant: Plant) -> None:
@@ -396,7 +393,7 @@ def test_person_asks_for_a_failed_commit_and_for_another_ref(plant: Plant) -> No
 
 def test_commit_that_fails_leaves_what_serves(plant: Plant) -> None:
     """The failing step's words are in the condition, the release goes on, nothing is retried."""
-    builder = f"localhost:5050/{builder_image.REPOSITORY}:{builder_image.tag()}"
+    builder = f"localhost:5050/{builder_image.STEPS.name}"
     plant.server.commit("broken", {"Dockerfile": BASE})
     plant.deploy("broken")
     plant.wait_for("broken", "Deployed")
@@ -457,6 +454,9 @@ def test_images_of_a_deleted_app_go_and_those_of_others_stay(plant: Plant) -> No
         plant.deploy(name)
         plant.wait_for(name, "Deployed")
     repositories = {name: plant.image(name).partition("/")[2] for name in ("staying", "leaving")}
+    fetch, digest = plant.beside("leaving")
+    attached = [f"manifests/{each['digest']}" for each in fetch(f"manifests/{digest}")["manifests"]]
+    assert len(attached) == 2
     plant.embedded.ask(lambda kube: kube.delete(kinds.APP, "leaving", api.NAMESPACE))
     wait_until(lambda: not plant.jobs("leaving"), "its builds are gone")
     endpoint = f"http://{registry.endpoint(plant.embedded.instance)}"
@@ -476,6 +476,10 @@ def test_images_of_a_deleted_app_go_and_those_of_others_stay(plant: Plant) -> No
     wait_until(has_gone, "the images of the App are gone")
 
     assert whole("staying")
+    assert image_evidence.find(*plant.beside("staying"), image_evidence.SBOM) is not None
+    for each in attached:
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            fetch(each)
     assert plant.ready("staying")[0] == "Running"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bex_operator.plan import builds as plan
+from bex_stack import image_evidence
 from bex_stack.embedded import base_images, registry, toolchain
 from tests.integration.test_builds import BUILD_SECONDS, GO_PROGRAM, PYTHON_PROGRAM, Plant, plant
 from tests.support.embedded import embedded
@@ -136,12 +137,26 @@ def answer(plant: Plant, name: str, files: Files) -> str:
     return plant.answer(name)
 
 
+def contents(plant: Plant, name: str) -> set[str]:
+    """What BuildKit's scanner found in the image that runs, as KIND NAME VERSION."""
+    fetch, digest = plant.beside(name)
+    statement = image_evidence.find(fetch, digest, image_evidence.SBOM)
+    assert statement is not None
+    found = image_evidence.packages(statement)
+    print(f"{name}: {len(found)} packages listed")  # noqa: T201 - the report
+    return {f"{each.kind} {each.name} {each.version}" for each in found}
+
+
 @pytest.mark.parametrize("dockerfile", [None, GO_DOCKERFILE], ids=["generated", "own"])
 def test_go(plant: Plant, dockerfile: str | None) -> None:
     """Several stages with a shell, apt and a user; and none of a person's own."""
     files = {**GO, **({"Dockerfile": dockerfile} if dockerfile else {})}
 
     assert answer(plant, named("go", dockerfile), files) == "built from a repository"
+    listed = contents(plant, named("go", dockerfile))
+    assert any(each.startswith("golang example.com/hello ") for each in listed), listed
+    if dockerfile:
+        assert any(each.startswith("deb tini ") for each in listed)
 
 
 @pytest.mark.parametrize("dockerfile", [None, REQUIREMENTS_DOCKERFILE], ids=["generated", "own"])
@@ -150,6 +165,7 @@ def test_python_with_requirements(plant: Plant, dockerfile: str | None) -> None:
     files = {**REQUIREMENTS, **({"Dockerfile": dockerfile} if dockerfile else {})}
 
     assert answer(plant, named("pip", dockerfile), files) == "six 1.17.0"
+    assert "pypi six 1.17.0" in contents(plant, named("pip", dockerfile))
 
 
 @pytest.mark.parametrize("dockerfile", [None, UV_DOCKERFILE], ids=["generated", "own"])
@@ -158,6 +174,7 @@ def test_python_with_uv(plant: Plant, dockerfile: str | None, tmp_path: Path) ->
     files = {**locked_by_uv(tmp_path), **({"Dockerfile": dockerfile} if dockerfile else {})}
 
     assert answer(plant, named("uv", dockerfile), files) == "six 1.17.0"
+    assert "pypi six 1.17.0" in contents(plant, named("uv", dockerfile))
 
 
 @pytest.mark.parametrize("dockerfile", [None, NODE_DOCKERFILE], ids=["generated", "own"])
@@ -166,6 +183,7 @@ def test_node(plant: Plant, dockerfile: str | None) -> None:
     files = {**locked_by_npm(), **({"Dockerfile": dockerfile} if dockerfile else {})}
 
     assert answer(plant, named("npm", dockerfile), files) == "ms 3600000"
+    assert "npm ms 2.1.3" in contents(plant, named("npm", dockerfile))
 
 
 def named(tool: str, dockerfile: str | None) -> str:

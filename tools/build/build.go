@@ -32,7 +32,7 @@ const (
 type buildOptions struct {
 	source, plan, state, output string
 	registry, token, cache      string
-	mirrored, name              string
+	mirrored, name, scanner     string
 	labels                      pairs
 	clear                       bool
 }
@@ -64,6 +64,7 @@ func build(ctx context.Context, flags *flag.FlagSet, args []string, _ *outcome) 
 	flags.StringVar(&o.cache, "cache", "", "image with the layer cache")
 	flags.BoolVar(&o.clear, "clear-cache", false, "use no layer of an earlier build")
 	flags.StringVar(&o.name, "name", "", "what the image is called; its provenance speaks of it so")
+	flags.StringVar(&o.scanner, "scanner", "", "image that lists what is in the built one")
 	flags.Var(o.labels, "label", "KEY=VALUE for the image; repeat it for more")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -188,7 +189,7 @@ func (o *buildOptions) solve(ctx context.Context, d *daemon, made *plan) error {
 	if err != nil {
 		return err
 	}
-	failures := newFailures()
+	failures := newFailures(o.scanner)
 	updates, shown := make(chan *client.SolveStatus), make(chan *client.SolveStatus, 16)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -243,6 +244,9 @@ func (o *buildOptions) options(made *plan) (*client.SolveOpt, error) {
 			Attrs:     map[string]string{"tar": "false", "name": o.name},
 			OutputDir: filepath.Join(o.output, "image"),
 		}},
+	}
+	if o.scanner != "" {
+		options.FrontendAttrs["attest:sbom"] = "generator=" + o.scanner
 	}
 	for key, value := range o.labels {
 		options.FrontendAttrs["label:"+key] = value

@@ -18,9 +18,13 @@ const (
 type failures struct {
 	logs   map[digest.Digest][]byte
 	failed []*client.Vertex
+	// scanner is the platform's own: nobody else can mend it.
+	scanner string
 }
 
-func newFailures() *failures { return &failures{logs: map[digest.Digest][]byte{}} }
+func newFailures(scanner string) *failures {
+	return &failures{logs: map[digest.Digest][]byte{}, scanner: scanner}
+}
 
 func (f *failures) add(status *client.SolveStatus) {
 	for _, each := range status.Logs {
@@ -58,7 +62,11 @@ func (f *failures) explain(err error) error {
 		if printed := tail(string(f.logs[each.Digest]), shownLines); printed != "" {
 			text += "\n" + printed
 		}
-		return blame(each.Error, text+"\n"+each.Error)
+		text += "\n" + each.Error
+		if f.scanner != "" && strings.HasSuffix(each.Name, "] generating sbom using "+f.scanner) {
+			return errors.New(text)
+		}
+		return blame(each.Error, text)
 	}
 	return blame(said, said)
 }

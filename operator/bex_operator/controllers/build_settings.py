@@ -20,6 +20,7 @@ class _Settings(pydantic.BaseModel):
 
     namespace: str = names.BUILD_NAMESPACE
     image: str
+    scanner: str = ""
     registry: str
     """HOST:PORT where pods with a token are let in."""
     known_as: str
@@ -52,6 +53,7 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         namespace=given.namespace,
         image=given.image,
         registry=registry,
+        scanner=given.scanner,
         inner=given.inner,
         authority=given.authority.read_text() if given.authority else "",
         limit=given.limit,

@@ -66,6 +66,8 @@ class Platform:
     image: str
     """The steps' image."""
     registry: Registry
+    scanner: str = ""
+    """The image that lists what is in a built one; empty: nothing is listed."""
     inner: tuple[str, ...] = ()
     """Inner networks that repositories may be in."""
     authority: str = ""
@@ -271,6 +273,7 @@ def _build(order: Order, platform: Platform) -> Manifest:
         "cache": f"{registry.endpoint}/{repository(order.uid)}/cache:latest",
         "clear-cache": "true" if order.clear_cache else "false",
         "name": f"{image_name(platform, order.uid)}:{order.job}",
+        **({"scanner": platform.scanner} if platform.scanner else {}),
     }
     mounts = {"source": "ro", "plan": "ro", "state": "rw", "output": "rw", "pull": "ro"}
     step = _step("build", platform, options, mounts, memory=platform.memory)
