@@ -1,12 +1,8 @@
 """What starts builds, on a real API server: pushes in a rush, many tenants, dying operators."""
 
-import asyncio
-import contextlib
 import hashlib
 import hmac
 import io
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,7 @@ import pytest
 
 from bex_operator import api
 from bex_operator.api import names
-from bex_operator.controllers import builds, children, metrics, webhooks
+from bex_operator.controllers import webhooks
 from bex_operator.kube import client, kinds
 from bex_operator.plan import build_outcomes
 from bex_operator.plan import webhooks as plan
@@ -23,64 +19,11 @@ from bex_stack.embedded import toolchain
 from tests.support import build_jobs as playing
 from tests.support import git_server, places, ssh_git_server
 from tests.support.api_server import ApiServer
-from tests.support.apps_cluster import Bench, condition, kube, make_bench, namespace, until
+from tests.support.apps_cluster import condition, kube, namespace, until
+from tests.support.build_shop import shop
 from tests.support.fault_proxy import Crash, fault_proxy
 
 __all__ = ["kube", "namespace"]
-
-
-@dataclass
-class Shop:
-    """An operator that builds, and the machines that it builds on."""
-
-    bench: Bench
-    builder: builds.Builder
-    repository: playing.Repository
-
-    async def create(self, name: str = "web", **spec: Any) -> None:
-        """Create an App of the repository."""
-        given = {"repo": playing.REPO, "image": None, **spec}
-        await self.bench.create(name, **given)
-
-    async def jobs(self) -> list[dict[str, Any]]:
-        """Every Job of a build."""
-        found = await self.bench.kube.list(kinds.JOB, self.bench.namespace)
-        return sorted(found.items, key=lambda each: build_outcomes.read_started(each).created)
-
-    async def image(self, name: str = "web") -> str | None:
-        """The image that the App runs."""
-        found = await self.bench.find(kinds.DEPLOYMENT, name)
-        return found["spec"]["template"]["spec"]["containers"][0]["image"] if found else None
-
-    async def builds(self) -> list[build_outcomes.Build]:
-        """What became of every build, oldest first."""
-        return [build_outcomes.read(each) for each in await self.jobs()]
-
-
-@contextlib.asynccontextmanager
-async def shop(
-    own: client.Client, namespace: str, repository: playing.Repository, **platform: Any
-) -> AsyncIterator[Shop]:
-    """An operator at work in one namespace, which is where it builds, too."""
-    given = {"poll_seconds": 0.05, **platform}
-    builder = builds.Builder(
-        playing.platform(namespace, **given),
-        children.Writer(own, metrics.Metrics()),
-        repository,  # type: ignore[arg-type]
-    )
-    async with make_bench(own, namespace, namespace, builder=builder) as bench:
-        builder.wake_with(bench.controller.queue.add)
-        tasks = [asyncio.create_task(each.run()) for each in (*builder.watches, builder)]
-        tasks += [asyncio.create_task(bench.controller.work()) for _ in range(4)]
-        try:
-            for cache in builder.watches:
-                await asyncio.wait_for(cache.synced.wait(), 60)
-            bench.controller.enqueue_all()
-            yield Shop(bench, builder, repository)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_two_hundred_pushes_are_two_builds_and_the_last_one_runs(

@@ -16,11 +16,11 @@ from bex_operator.kube import client
 from bex_operator.plan import collection
 from bex_operator.registry import care, errors
 from tests.support import oci
-from tests.support.apps_cluster import kube
+from tests.support.apps_cluster import kube, namespace
 from tests.support.image_registry import Registry, registry
 from tests.support.registry_life import World
 
-__all__ = ["kube", "registry"]
+__all__ = ["kube", "namespace", "registry"]
 
 PUSHERS = 4
 ACTIONS = int(os.environ.get("BEX_REGISTRY_ACTIONS", "120"))
@@ -191,10 +191,10 @@ async def test_room_is_counted_and_a_build_that_needs_more_has_to_wait(
 
 
 async def test_nothing_that_is_needed_is_ever_missing(
-    registry: Registry, pusher: oci.Client
+    kube: client.Client, namespace: str, registry: Registry, pusher: oci.Client
 ) -> None:
     """Pushes, deploys, rollbacks, deletions and collections at random; all space comes back."""
-    world = World(pusher, registry.folder, SEED)
+    world = World(pusher, kube, namespace, registry.folder, SEED)
     keeper = care.Care(registry.url)
     left = ACTIONS
 
@@ -206,8 +206,7 @@ async def test_nothing_that_is_needed_is_ever_missing(
 
     async def collect() -> care.Report:
         world.let_hours_pass()
-        listed = await keeper.inventory()
-        return await keeper.collect(collection.unreachable(listed, world.facts()))
+        return (await registry_care.collect(kube, keeper)).report
 
     living = [asyncio.create_task(live()) for _ in range(PUSHERS)]
     reports = []
@@ -219,8 +218,11 @@ async def test_nothing_that_is_needed_is_ever_missing(
     reports.append(await collect())
     assert await world.missing() == []
     freed = sum(each.freed for each in reports)
-    world.apps.clear()
+    told = f"{world.done} actions, {len(reports)} collections, {freed >> 20} MiB freed"
+    print(f"{told}; seed {SEED}")  # noqa: T201 - the report
+    await world.end()
     await collect()
 
+    assert world.done == ACTIONS
     assert freed > 0
     assert world.bytes_of() == 0

@@ -24,8 +24,8 @@ _IMAGES = itertools.count(1)
 def platform(namespace: str, **more: Any) -> build_jobs.Platform:
     """How builds are made in a namespace of the test's own."""
     registry = build_jobs.Registry("registry:5000", "example.com", (), b"k" * 32)
-    given = {"poll_seconds": 3600.0, **more}
-    return build_jobs.Platform(namespace, "example.com/builder:1", registry, **given)
+    given = {"registry": registry, "poll_seconds": 3600.0, **more}
+    return build_jobs.Platform(namespace, "example.com/builder:1", **given)
 
 
 @dataclass

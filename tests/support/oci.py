@@ -91,17 +91,21 @@ class Client:
 
     async def is_whole(self, repository: str, digest: str) -> bool:
         """Whether a manifest and all that it names can be pulled."""
+        return not await self.flaw(repository, digest)
+
+    async def flaw(self, repository: str, digest: str) -> str:
+        """What of a manifest, and of all that it names, cannot be pulled, and why; empty if all."""
         path = f"/v2/{repository}/manifests/{digest}"
         found = await self.ask("GET", path, Accept=f"{MANIFEST}, {INDEX}")
         if found.status != 200:
-            return False
+            return f"manifest {digest}: {found.status} {found.body[:300]!r}"
         body = json.loads(found.body)
         for part in body.get("manifests", ()):
-            if not await self.is_whole(repository, part["digest"]):
-                return False
+            if flaw := await self.flaw(repository, part["digest"]):
+                return flaw
         blobs = [*body.get("layers", ()), *([body["config"]] if "config" in body else ())]
         for blob in blobs:
             pulled = await self.ask("GET", f"/v2/{repository}/blobs/{blob['digest']}")
             if pulled.status != 200 or digest_of(pulled.body) != blob["digest"]:
-                return False
-        return True
+                return f"blob {blob['digest']}: {pulled.status} {pulled.body[:300]!r}"
+        return ""

@@ -75,7 +75,7 @@ class Builder:
         self._wake = wake
 
     def ask_room(self, keeper: registry_care.Keeper | None) -> None:
-        """Say who knows whether the registry has room."""
+        """Say who knows whether the registry has room, and lets builds in."""
         self._keeper = keeper
 
     def receiver(self, apps: caches.Cache) -> "webhooks.Receiver":
@@ -136,7 +136,7 @@ class Builder:
         self._starting[order.job] = order.namespace
         self._turns.began((order.namespace, order.app), order.namespace)
         try:
-            if (refused := await self._without_room()) is not None:
+            if (refused := await self._without_registry(order)) is not None:
                 return refused
             try:
                 held = await credentials.read(self._writer.kube, place)
@@ -148,10 +148,13 @@ class Builder:
         self._due.pop((order.namespace, order.app), None)
         return outcome
 
-    async def _without_room(self) -> artefacts.Waiting | None:
+    async def _without_registry(self, order: build_jobs.Order) -> artefacts.Waiting | None:
+        """Say what of the registry stands in the way of a build, before it begins."""
         if self._keeper is None:
             return None
-        return await self._keeper.refusal(self._platform.needed_bytes)
+        held = build_jobs.let_in(order, self._platform, now=int(time.time()))
+        full = await self._keeper.refusal(self._platform.needed_bytes)
+        return full or await self._keeper.locked_out(held)
 
     async def _make(self, order: build_jobs.Order) -> None:
         """Create the Job, held back until its credentials are there; one of this App counts."""

@@ -10,13 +10,15 @@ import structlog
 from bex_operator.api import images
 from bex_operator.controllers import metrics
 from bex_operator.kube import client, errors, kinds
-from bex_operator.plan import artefacts, collection
-from bex_operator.registry import care
+from bex_operator.plan import artefacts, collection, tokens
+from bex_operator.registry import care, entry
 from bex_operator.registry import errors as registry_errors
 
 COLLECT_SECONDS = 3600.0
 WATCH_SECONDS = 30.0
 """How often the registry is asked how full it is."""
+RETRY_SECONDS = 15.0
+"""How often an App that the registry would not let in asks again."""
 EARLY_SECONDS = 300.0
 """How soon after a collection a full disk makes the next one."""
 _NAMING = (kinds.POD, kinds.DEPLOYMENT, kinds.CONTROLLER_REVISION)
@@ -83,6 +85,20 @@ class Keeper:
         if refused is not None:
             self._full.set()
         return refused
+
+    async def locked_out(self, held: tokens.Pass) -> artefacts.Waiting | None:
+        """Say why a build could not pull and push with what it is given; None if it could."""
+        try:
+            await entry.prove(held)
+        except registry_errors.RegistryError as trouble:
+            refused = isinstance(trouble, registry_errors.Refused)
+            reason = "RegistryCredentialsRefused" if refused else "RegistryUnavailable"
+            message = (
+                f"the platform's registry at {held.endpoint}: {trouble}; "
+                "the platform is at fault, and the build begins when that is mended"
+            )
+            return artefacts.Waiting(reason, message, RETRY_SECONDS)
+        return None
 
     async def _watch(self) -> care.Usage | None:
         try:

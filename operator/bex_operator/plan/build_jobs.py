@@ -160,13 +160,10 @@ def render(order: Order, platform: Platform) -> Manifest:
 
 def render_secret(order: Order, platform: Platform, *, now: int) -> Manifest:
     """Render the Secret with a build's credentials; *now* in seconds since 1970."""
-    folder = repository(order.uid)
-    pull = [("library/*", "pull"), ("bex/*", "pull"), (f"{folder}/cache", "pull")]
-    push = [(f"{folder}/{part}", "pull", "push") for part in ("image", "cache")]
-    expires = now + 2 * LIMIT_SECONDS
+    held = let_in(order, platform, now=now)
     content = {
-        "pull": tokens.sign(platform.registry.key, pull, expires),
-        "push": tokens.sign(platform.registry.key, push, expires),
+        "pull": held.pull,
+        "push": held.push,
         "authority": platform.authority,
         **{f"clone-{name}": value for name, value in order.credentials.items()},
     }
@@ -180,6 +177,12 @@ def render_secret(order: Order, platform: Platform, *, now: int) -> Manifest:
         },
         "stringData": {key: value for key, value in content.items() if value},
     }
+
+
+def let_in(order: Order, platform: Platform, *, now: int) -> tokens.Pass:
+    """Sign what a build needs at the registry; *now* in seconds since 1970."""
+    registry, expires = platform.registry, now + 2 * LIMIT_SECONDS
+    return tokens.of_build(registry.key, registry.endpoint, repository(order.uid), expires=expires)
 
 
 def _labels(order: Order) -> dict[str, str]:

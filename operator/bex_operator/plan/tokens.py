@@ -4,11 +4,34 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 
+from bex_operator.api import images
+
 SERVICE = "bex"
 """What a registry that reads them calls itself in its challenge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What lets one build in."""
+
+    endpoint: str
+    """HOST:PORT of the registry."""
+    folder: str
+    """Where its App's images and cache lie."""
+    pull: str
+    push: str
+
+
+def of_build(key: bytes, endpoint: str, folder: str, *, expires: int) -> Pass:
+    """Sign what a build may do: pull base images and its App's cache; push its App's alone."""
+    pull = [("library/*", "pull"), ("bex/*", "pull"), (f"{folder}/{images.CACHE}", "pull")]
+    parts = (images.IMAGE, images.CACHE)
+    push = [(f"{folder}/{part}", "pull", "push") for part in parts]
+    return Pass(endpoint, folder, sign(key, pull, expires), sign(key, push, expires))
 
 
 def sign(key: bytes, granted: Sequence[tuple[str, ...]], expires: int) -> str:

@@ -2,6 +2,7 @@
 
 RegistryError
 ├── NotFound      the registry answers, and the image is not there: somebody must push or rename it
+├── Refused       the registry lets nobody in with what they have: the platform has to be mended
 └── Unavailable   no usable answer: silent, forbidden, not to be asked; the tag has to do
 """
 
@@ -12,6 +13,10 @@ class RegistryError(Exception):
 
 class NotFound(RegistryError):
     """Every registry that was asked answered that it has no such image."""
+
+
+class Refused(RegistryError):
+    """The registry lets nobody in with these credentials."""
 
 
 class Unavailable(RegistryError):
