@@ -6,6 +6,7 @@ from typing import Any
 from bex_operator.api import names
 from bex_operator.controllers import views
 from bex_operator.kube import caches, kinds, queues
+from bex_operator.plan import reports
 
 Object = dict[str, Any]
 Key = caches.Key
@@ -46,7 +47,9 @@ class Wakes:
                     self._queue.add(key, fresh=not change.initial)
 
     def _app_changed(self, change: caches.Change) -> None:
-        self._queue.add(change.key, fresh=not change.initial)
+        # One that was made or changed while nobody looked is not of the backlog.
+        found = change.initial and not (change.after and reports.is_unseen(change.after))
+        self._queue.add(change.key, fresh=not found)
         if not change.initial:
             hosts = _moved_hosts(change.before, change.after, self._views.asked_hosts)
             self._enqueue_claimants(hosts, change.key)
