@@ -2,7 +2,7 @@
 
 All stand on a small system of this host's release, made of its packages; the languages lie on top
 as layers of their own. They are labelled as ours, and hold less than what they are named after:
-no compiler for C, no git, no docker-entrypoint.sh.
+no compiler for C, no git, no docker-entrypoint.sh, none of the rarer tools of Go.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bex_stack.embedded import debian, debian_system, golang, images, oci_layout
+from bex_stack.embedded import binaries, debian, debian_system, golang, images, oci_layout
 from bex_stack.embedded import toolchain as toolchains
 
 NAMES = ("debian", "golang", "node", "python")
 LOCK = Path(__file__).parents[2] / "requirements" / "base-images.lock"
-_FORMAT = "2"
+_FORMAT = "3"
 """Raised when the same content has to become another image."""
 _GO = "usr/local/go"
 _GO_NOT_NEEDED = ("api", "doc", "misc", "test", "testdata", "*_test.go")
+_GO_SOURCE_NOT_NEEDED = "src/cmd"
+"""What the tools are made of that lie there made."""
+_GO_CACHE = "root/.cache/go-build"
+"""Where Go looks for what it compiled before, for root."""
+_GO_CACHE_MOMENT = 4_102_444_800
+"""2100: Go neither takes entries for old nor writes down, by copying them, that it used them."""
 _NODE_NOT_NEEDED = ("include", "share", "man", "docs", "__pycache__")
 _NODE_PROGRAMS = {"npm": "npm/bin/npm-cli.js", "npx": "npm/bin/npx-cli.js"}
 _PYTHON_PACKAGES = ("python3", "python3-venv", "python3-pip", "python3-distutils")
@@ -189,12 +195,20 @@ def _golang(toolchain: toolchains.Toolchain, cache: Path, system: _System, tell:
     go = toolchain.go()
     version = golang.format_version(go.version)
 
+    def make_cache(folder: Path) -> None:
+        tell("packing Go's library, compiled")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".root-") as made:
+            golang.compile_library(go, Path(made) / _GO_CACHE)
+            (Path(made) / "root").chmod(0o700)
+            oci_layout.keep_layer(Path(made), folder, moment=_GO_CACHE_MOMENT)
+
     def make(folder: Path) -> None:
         tell("packing Go")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".root-") as made:
             source, root = go.program.resolve().parents[1], Path(made)
             ignored = shutil.ignore_patterns(*_GO_NOT_NEEDED)
             shutil.copytree(source, root / _GO, symlinks=True, ignore=ignored)
+            shutil.rmtree(root / _GO / _GO_SOURCE_NOT_NEEDED)
             (root / "go").mkdir()
             root.chmod(0o755)
             oci_layout.keep_layer(root, folder)
@@ -202,7 +216,10 @@ def _golang(toolchain: toolchains.Toolchain, cache: Path, system: _System, tell:
     return _Language(
         version,
         "bash",
-        (_layer(cache, "golang", system, make, version),),
+        (
+            _layer(cache, "golang", system, make, version),
+            _layer(cache, "golang-library", system, make_cache, version, binaries.COMPILE_FLAGS),
+        ),
         (system.codename,),
         {
             "PATH": f"/go/bin:/{_GO}/bin:{_PATH}",

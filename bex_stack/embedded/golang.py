@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bex_stack import errors
-from bex_stack.embedded import binaries
+from bex_stack.embedded import binaries, go_cache
 
 PIP_TIMEOUT_SECONDS = 900
 VERSION_TIMEOUT_SECONDS = 20
+COMPILE_TIMEOUT_SECONDS = 900
 LAST_LINES = 15
 
 _FOREIGN = ("GOFLAGS", "GOROOT", "GOOS", "GOARCH", "GOBIN", "GOEXPERIMENT", "GO111MODULE")
@@ -71,6 +73,34 @@ class Go:
                 "GOMODCACHE": base.get("GOMODCACHE", str(self.cache / "go" / "mod")),
             }
         return added
+
+
+def compile_library(go: Go, folder: Path) -> None:
+    """Fill the build cache *folder* with Go's library, compiled as our programs are.
+
+    What this host's own cache has of it, and after our programs that is most, is taken from there.
+
+    Raises: ToolchainError.
+    """
+    env = go.environment(os.environ, cgo=False, memory_gib=memory_gib())
+    known = _run([str(go.program), "env", "GOCACHE"], env).strip()
+    recorder = shlex.join([sys.executable, "-I", go_cache.__file__, known, str(folder)])
+    _run([str(go.program), "build", "std"], {**env, "GOCACHEPROG": recorder})
+
+
+def _run(command: list[str], env: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd="/",
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=COMPILE_TIMEOUT_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ToolchainError(f"{shlex.join(command)} failed:\n{last_lines(done.stderr)}")
+    return done.stdout
 
 
 def memory_gib() -> float:

@@ -106,12 +106,17 @@ def manifest(folder: Path) -> bytes:
 
 
 def pack_tree(
-    root: Path, file: Path, *, beyond: Path | None = None, has_owners: bool = False
+    root: Path,
+    file: Path,
+    *,
+    beyond: Path | None = None,
+    has_owners: bool = False,
+    moment: int = 0,
 ) -> Layer:
     """Pack folders, files and links below *root* as a layer into *file*.
 
-    Everything is as old as time and belongs to root, unless it *has_owners*; modes stay. What is
-    the same in the tree *beyond* is left out.
+    Everything was changed at one *moment* (seconds since 1970) and belongs to root, unless it
+    *has_owners*; modes stay. What is the same in the tree *beyond* is left out.
     """
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as archive:
@@ -119,7 +124,7 @@ def pack_tree(
             entry = archive.gettarinfo(path, str(path.relative_to(root)))
             if entry.islnk():  # a second name of a file that also lies elsewhere
                 entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", path.stat().st_size
-            entry.mtime = 0
+            entry.mtime = moment
             entry.uname = entry.gname = ""
             if not has_owners:
                 entry.uid = entry.gid = 0
@@ -131,10 +136,16 @@ def pack_tree(
 
 
 def keep_layer(
-    root: Path, folder: Path, *, beyond: Path | None = None, has_owners: bool = False
+    root: Path,
+    folder: Path,
+    *,
+    beyond: Path | None = None,
+    has_owners: bool = False,
+    moment: int = 0,
 ) -> None:
     """Pack *root* as `pack_tree` does into *folder*, where `kept_layer` finds it."""
-    layer = pack_tree(root, folder / LAYER_FILE, beyond=beyond, has_owners=has_owners)
+    file = folder / LAYER_FILE
+    layer = pack_tree(root, file, beyond=beyond, has_owners=has_owners, moment=moment)
     facts = {"digest": layer.digest, "size": layer.size, "diff_id": layer.diff_id}
     (folder / FACTS_FILE).write_text(json.dumps(facts))
 
