@@ -1,6 +1,6 @@
 """Fills a build cache of Go with what one build asks for: from another cache where it is there.
 
-Run by `go` as its GOCACHEPROG: Go asks on standard input and is answered on standard output. Source:
+Run by `go` as its GOCACHEPROG: asked on standard input, it answers on standard output. Source:
 cmd/go/internal/cacheprog (the protocol) and cmd/go/internal/cache (the layout of the folder).
 """
 
