@@ -32,6 +32,8 @@ class GitServer:
     """Certificate to trust."""
     tokens: dict[str, str] = field(default_factory=dict)
     """What clients of a repository have to send as their password."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Where clients of a repository are sent instead."""
     requests: list[str] = field(default_factory=list)
     """Method and path of everything asked."""
 
@@ -128,7 +130,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         made: GitServer = self.server.made  # type: ignore[attr-defined]
         path, _, query = self.path.partition("?")
         made.requests.append(f"{self.command} {path}")
-        token = made.tokens.get(path.lstrip("/").partition(".git")[0], "")
+        name = path.lstrip("/").partition(".git")[0]
+        if name in made.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", made.elsewhere[name])
+            self.end_headers()
+            return
+        token = made.tokens.get(name, "")
         if token and token not in self._password():
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="git"')

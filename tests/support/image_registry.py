@@ -72,6 +72,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         try:
             for each in (port, guarded):
                 wait_until(functools.partial(_listens, each), f"the registry listens on {each}")
+            assert process.poll() is None, "somebody else listens there"
             yield Registry(f"http://127.0.0.1:{port}", folder, f"http://127.0.0.1:{guarded}", key)
         finally:
             process.terminate()

@@ -153,15 +153,12 @@ func (o *remoteOptions) session(ctx context.Context) (transport.UploadPackSessio
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{
-		Transport: &http.Transport{
-			DialContext:           o.inner.dial,
-			TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:     true,
-			ResponseHeaderTimeout: time.Minute,
-		},
-		CheckRedirect: stayOnHost,
-	}
+	client := &http.Client{Transport: inPlace{&http.Transport{
+		DialContext:           o.inner.dial,
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:     true,
+		ResponseHeaderTimeout: time.Minute,
+	}}}
 	auth, err := readToken(o.token)
 	if err != nil {
 		return nil, err

@@ -109,14 +109,16 @@ func authorities(extra string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// stayOnHost refuses redirects to another place: a token for one host is not for another.
-func stayOnHost(request *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	if request.URL.Host != first.Host || request.URL.Scheme != first.Scheme {
-		return faultf("spec.repo: %s redirects to another host", first.Host)
+// inPlace refuses redirects, as the operator does: where a repository is now is for its App to say,
+// and a token for one host is not for another.
+type inPlace struct{ next http.RoundTripper }
+
+func (p inPlace) RoundTrip(request *http.Request) (*http.Response, error) {
+	answer, err := p.next.RoundTrip(request)
+	if err == nil && answer.StatusCode >= 300 && answer.StatusCode < 400 {
+		_ = answer.Body.Close()
+		return nil, faultf("spec.repo: %s redirects; name the repository where it is",
+			request.URL.Hostname())
 	}
-	if len(via) > 5 {
-		return faultf("spec.repo: %s redirects without an end", first.Host)
-	}
-	return nil
+	return answer, err
 }
