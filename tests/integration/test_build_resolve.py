@@ -44,7 +44,7 @@ def test_dockerfile_behind_a_link_out_of_the_source_is_not_read(
 @pytest.mark.parametrize(
     ("files", "strategy", "shown"),
     [
-        ({"go__mod": "module x\n"}, "go", 'RUN ["go", "build"'),
+        ({"go__mod": "module x\n"}, "go", '"go","build"'),
         ({"package__json": '{"scripts": {"start": "node ."}}'}, "node", 'CMD ["npm","start"]'),
         ({"requirements__txt": "", "main__py": ""}, "python", 'CMD ["python3","main.py"]'),
         ({"uv__lock": "", "pyproject__toml": "", "app__py": ""}, "python", "/uv/bin/uv"),
