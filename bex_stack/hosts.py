@@ -4,11 +4,13 @@ import contextlib
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 from rich import console as consoles
 
 from bex_stack import errors, settings, targets
 from bex_stack.embedded import (
+    base_images,
     disk,
     golang,
     host_facts,
@@ -30,7 +32,9 @@ def prepare(target: targets.Target, console: consoles.Console, *, assume_yes: bo
     needs = _needs(target)
     _mend(needs, console, assume_yes=assume_yes)
     if needs.makes_operator_image:
-        _make_operator_image()
+        _meanwhile(operator_image.ensure)
+    if target.embedded.base_images and target.embedded.machines == "real":
+        _meanwhile(lambda: base_images.make_system(needs.cache))
     toolchain.ensure(_programs(target))
 
 
@@ -46,7 +50,7 @@ def prepare_everything(console: consoles.Console, *, assume_yes: bool) -> None:
         builds=tuple(toolchain.missing(toolchain.BINARIES)),
     )
     _mend(needs, console, assume_yes=assume_yes)
-    image = _make_operator_image()
+    image = _meanwhile(operator_image.ensure)
     toolchain.ensure(toolchain.BINARIES)
     image.join()
 
@@ -73,17 +77,17 @@ def _mend(needs: preflight.Needs, console: consoles.Console, *, assume_yes: bool
         raise errors.HostUnfit("\n".join(str(problem) for problem in problems))
 
 
-def _make_operator_image() -> threading.Thread:
-    """Begin with the operator's image while programs are built: it waits for downloads.
+def _meanwhile(ensure: Callable[[], object]) -> threading.Thread:
+    """Begin with an image while programs are built: it waits for downloads.
 
     What goes wrong is told by the step that needs the image.
     """
 
     def make() -> None:
         with contextlib.suppress(golang.ToolchainError, disk.LockTimeout, OSError):
-            operator_image.ensure()
+            ensure()
 
-    thread = threading.Thread(target=make, name="operator-image", daemon=True)
+    thread = threading.Thread(target=make, name="image", daemon=True)
     thread.start()
     return thread
 

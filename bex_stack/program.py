@@ -32,8 +32,17 @@ def deploy() -> None:
 
 def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) -> None:
     instance = stack.as_instance(settings.home())
-    has_builds = instance.kind == "real" and any(app.repo is not None for app in apps)
-    args = overlay.EmbeddedArgs(instance, stack.workers, stack.has_operator_pod, has_builds)
+    is_real = instance.kind == "real"
+    has_builds = is_real and any(app.repo is not None for app in apps)
+    root = Path(pulumi.get_root_directory())
+    args = overlay.EmbeddedArgs(
+        instance,
+        stack.workers,
+        has_operator_pod=stack.has_operator_pod,
+        has_builds=has_builds,
+        repositories=[root / folder for folder in stack.repositories if is_real],
+        base_images=stack.base_images if is_real else (),
+    )
     cluster = overlay.EmbeddedCluster("app-cluster", args)
     # What lives on the host's share is gone with it: destroy stops it instead of emptying it first.
     on_host = pulumi.ResourceOptions(deleted_with=cluster.host)
@@ -45,7 +54,7 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
         "operator",
         app_operator.AppOperatorArgs(
             pod=overlay.operator_pod(args, registry),
-            secrets=overlay.operator_secrets(args, registry),
+            secrets=overlay.operator_secrets(args, cluster, registry),
             users=(commands.OPERATOR_USER,),
             edge_user=commands.EDGE_USER,
         ),
@@ -53,12 +62,15 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
     )
     edge.Edge("edge", in_cluster)
     building = [] if registry.builder is None else [registry.builder]
+    # An operator beside the cluster reads what comes with the builder; in a pod it has a Secret.
+    first = [] if stack.has_operator_pod else building
     processes = overlay.EmbeddedProcesses(
-        "platform", args, after(on_host, [*operator.objects, *building])
+        "platform", args, after(on_host, [*operator.objects, *first])
     )
+    repositories = overlay.EmbeddedRepositories("git", args, after(on_host, [cluster.host]))
     app_set.AppSet(
         "apps",
-        app_set.AppSetArgs(apps, api.NAMESPACE),
+        app_set.AppSetArgs(apps, api.NAMESPACE, [*building, *registry.bases, *repositories.served]),
         after(in_cluster, [*registry.images, *cluster.machines, *processes.started]),
     )
     pulumi.export("kubeconfig", pulumi.Output.secret(cluster.kubeconfig))

@@ -18,6 +18,10 @@ PROVIDERS = ("embedded", "capd", "caph")
 Port = Annotated[int, pydantic.Field(ge=1, le=65535)]
 Texts = Annotated[tuple[str, ...], pydantic.Field(strict=False)]
 
+BaseImages = Annotated[
+    tuple[Literal["debian", "golang", "node", "python"], ...], pydantic.Field(strict=False)
+]
+
 
 class Settings(pydantic.BaseModel):
     """What every stack has."""
@@ -62,6 +66,11 @@ class EmbeddedSettings(Settings):
     """Port on 127.0.0.1 where apps answer with TLS."""
     registry_port: Port = 5050
     """Port on 127.0.0.1 of the OCI registry."""
+    repositories: Texts = ()
+    """Folders of the project that this host serves to builds, as git repositories called like the
+    last part of their path; pushed to in the folder of the stack's state."""
+    base_images: BaseImages = ()
+    """Base images for builds that are made here: `debian`, `golang`, `node`, `python`."""
 
     @pydantic.model_validator(mode="after")
     def _describes_an_instance(self) -> Self:

@@ -1,7 +1,7 @@
 """The apps of a stack: one App object each, the same bytes on every substrate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -16,6 +16,8 @@ class AppSetArgs:
 
     apps: Sequence[api.App]
     namespace: str
+    builders: Sequence[pulumi.Resource] = field(default_factory=tuple)
+    """What Apps with a repository come after; those of an image do not wait for it."""
 
 
 class AppSet(pulumi.ComponentResource):
@@ -26,7 +28,10 @@ class AppSet(pulumi.ComponentResource):
     ) -> None:
         super().__init__("bex:components:AppSet", name, None, opts)
         for manifest in manifests.render(args.apps, args.namespace):
+            after = list(args.builders) if "repo" in manifest["spec"] else None
             objects.register(
-                manifest["metadata"]["name"], manifest, pulumi.ResourceOptions(parent=self)
+                manifest["metadata"]["name"],
+                manifest,
+                pulumi.ResourceOptions(parent=self, depends_on=after),
             )
         self.register_outputs({"names": [app.name for app in args.apps]})

@@ -25,7 +25,7 @@ from bex_stack.embedded import toolchain as toolchains
 
 NAMES = ("debian", "golang", "node", "python")
 LOCK = Path(__file__).parents[2] / "requirements" / "base-images.lock"
-_FORMAT = "3"
+FORMAT = "3"
 """Raised when the same content has to become another image."""
 _GO = "usr/local/go"
 _GO_NOT_NEEDED = ("api", "doc", "misc", "test", "testdata", "*_test.go")
@@ -105,7 +105,7 @@ def seed(
     system = _system(cache, anew=anew, tell=tell)
     made = _languages(toolchain)[name](cache, system, tell)
     image = _image(name, system, made)
-    key = hashlib.sha256(repr((_FORMAT, image)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((FORMAT, image)).encode()).hexdigest()[:16]
     layout = images.kept(
         cache / f"{name}-{made.version}-{key}", functools.partial(oci_layout.write, image)
     )
@@ -113,6 +113,14 @@ def seed(
     digest = images.push(layout, f"{registry}/library/{name}:latest", toolchain=toolchain)
     images.tag(layout, registry, f"library/{name}", tags)
     return Seeded(digest, tags)
+
+
+def make_system(cache: Path) -> None:
+    """Make what all of them stand on, for `seed` to find.
+
+    Raises: ToolchainError.
+    """
+    _system(cache / "images", anew=False, tell=lambda _: None)
 
 
 def _languages(
@@ -156,7 +164,7 @@ def _tags(made: _Language) -> Iterator[str]:
 
 def _system(cache: Path, *, anew: bool, tell: Tell) -> _System:
     authorities = Path(_AUTHORITIES).read_bytes() if Path(_AUTHORITIES).exists() else b""
-    parts = (_FORMAT, debian.release(), debian_system.PACKAGES, authorities)
+    parts = (FORMAT, debian.release(), debian_system.PACKAGES, authorities)
     folder = cache / f"system-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
     if anew:
         shutil.rmtree(folder, ignore_errors=True)
@@ -176,7 +184,7 @@ def _layer(
     cache: Path, name: str, system: _System, make: Callable[[Path], object], *parts: object
 ) -> oci_layout.Layer:
     """Keep the layer that *make* fills a folder with; *parts* are what it is made from."""
-    key = hashlib.sha256(repr((_FORMAT, system.layer.digest, *parts)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((FORMAT, system.layer.digest, *parts)).encode()).hexdigest()[:16]
     return oci_layout.kept_layer(images.kept(cache / f"{name}-layer-{key}", make))
 
 

@@ -94,6 +94,9 @@ def _compile(go: golang.Go, binary: binaries.Binary, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     folder = binaries.TOOLS / binary.family
     arguments = [str(go.program), "build"]
+    if binary.name in binaries.ON_DEMAND:
+        # Whoever asks for these can do something else meanwhile, such as starting machines.
+        arguments = ["nice", *arguments]
     if binary.tags:
         arguments += ["-tags", ",".join(binary.tags)]
     arguments += ["-ldflags", binaries.link_flags(binary, (folder / "go.mod").read_text())]

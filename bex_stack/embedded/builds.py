@@ -22,12 +22,11 @@ SETTINGS, AUTHORITY = "builds.json", "authority"
 
 
 def settings(instance: instances.Instance, token_key: str, authority: str) -> dict[str, Any]:
-    """Say what the operator reads, and where: *token_key*, and *authority* if there is one."""
+    """Say what the operator reads, and where: *token_key* and *authority* are paths."""
     from bex_stack.embedded import builder_image, machine_config
 
-    extra = {"authority": authority} if read_authority(instance) else {}
     return {
-        **extra,
+        "authority": authority,
         "image": f"{registry.KNOWN_AS}/{builder_image.STEPS.name}",
         "scanner": f"{registry.KNOWN_AS}/{builder_image.SCANNER.name}",
         "registry": registry.guarded_endpoint(instance),
@@ -51,6 +50,16 @@ def read_authority(instance: instances.Instance) -> str:
     return (disk.read(authority_file(instance)) or b"").decode()
 
 
+def trusted(own: str, instance: instances.Instance) -> str:
+    """Return all authorities that git servers may have: *own* is the cluster's."""
+    return own + read_authority(instance)
+
+
+def trusted_file(instance: instances.Instance) -> Path:
+    """Where an operator beside the cluster finds those authorities."""
+    return instance.etc_dir / "git-authorities.crt"
+
+
 def settings_file(instance: instances.Instance) -> Path:
     """Where an operator beside the cluster finds its settings."""
     return instance.etc_dir / SETTINGS
@@ -64,10 +73,14 @@ def secret_name(instance: instances.Instance) -> str:
     return f"bex-builds-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
-def secret(instance: instances.Instance, folder: str, token_key: str) -> Mapping[str, Any]:
-    """Render what the operator's pods read in *folder* (v1 Secret); *token_key* is a path, too."""
+def secret(
+    instance: instances.Instance, folder: str, token_key: str, authority: pulumi.Output[str]
+) -> Mapping[str, Any]:
+    """Render what the operator's pods read in *folder* (v1 Secret); *token_key* is a path, too.
+
+    *authority* is the cluster's own, which its git server has its certificate from.
+    """
     told = settings(instance, token_key, f"{folder}/{AUTHORITY}")
-    authority = read_authority(instance)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -78,7 +91,7 @@ def secret(instance: instances.Instance, folder: str, token_key: str) -> Mapping
         },
         "stringData": {
             SETTINGS: json.dumps(told),
-            **({AUTHORITY: authority} if authority else {}),
+            AUTHORITY: authority.apply(lambda own: trusted(own, instance)),
         },
     }
 
@@ -102,12 +115,14 @@ class BuilderImageProvider(built_images.ImageProvider):
     """Packs BuildKit's daemon, runc and the steps of builds, and beside it the scanner."""
 
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:
-        from bex_stack.embedded import disk
+        from bex_stack.embedded import disk, identities
 
         instance = instances.from_inputs(props["instance"])
         digest = push_images(props["registry"])
+        own = identities.cluster_authority(instance).certificate.read_text()
+        disk.ensure_file(trusted_file(instance), trusted(own, instance))
         key = registry.token_key(instance)
-        told = settings(instance, str(key), str(authority_file(instance)))
+        told = settings(instance, str(key), str(trusted_file(instance)))
         disk.ensure_file(settings_file(instance), json.dumps(told))
         return {**props, "digest": digest}
 
@@ -135,3 +150,39 @@ class BuilderImage(dynamic.Resource):
             "digest": None,
         }
         super().__init__(BuilderImageProvider(), name, props, opts)
+
+
+class BaseImageProvider(built_images.ImageProvider):
+    """Makes a base image of this host's packages, or takes the one that was made before."""
+
+    def _push(self, props: dict[str, Any]) -> dict[str, Any]:
+        from bex_stack.embedded import base_images, toolchain
+
+        name = str(props["repository"]).rpartition("/")[2]
+        made = base_images.seed(name, props["registry"], toolchain=toolchain.ensure(["crane"]))
+        return {**props, "digest": made.digest}
+
+
+class BaseImage(dynamic.Resource):
+    """A base image under the names that Dockerfiles use: `<registry>/library/<image>`."""
+
+    digest: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        image: str,
+        registry: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        from bex_stack.embedded import base_images
+
+        props = {
+            "source_digest": base_images.FORMAT,
+            "repository": f"library/{image}",
+            "tag": "latest",
+            "registry": registry,
+            "digest": None,
+        }
+        super().__init__(BaseImageProvider(), name, props, opts)

@@ -38,37 +38,33 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
     """Describe the operator's pods on this host's machines; None if it runs beside them."""
     if registry.operator is None:
         return None
-    image = registry.operator.reference
-    if registry.builder is not None:
-        # After the builder, however long it takes: the pods read how it is called.
-        image = pulumi.Output.all(image, registry.builder.digest).apply(lambda both: str(both[0]))
     instance = args.instance
     options = commands.operator_options(instance, registries.guarded_endpoint(instance))
     options["registry-key"] = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}"
     mounts = [pods.Mount(registries.SECRET, REGISTRY_FOLDER)]
-    if registry.builder is not None:
+    if args.has_builds:
         options["reserved-hosts"] = WEBHOOK_HOST
         options["builds"] = f"{BUILDS_FOLDER}/{builds.SETTINGS}"
         mounts.append(pods.Mount(builds.secret_name(instance), BUILDS_FOLDER))
     return pods.Pod(
-        image=image,
+        image=registry.operator.reference,
         mounts=mounts,
         replicas=operator_replicas(args.workers),
         options=options,
-        webhook_host=WEBHOOK_HOST if registry.builder is not None else None,
+        webhook_host=WEBHOOK_HOST if args.has_builds else None,
     )
 
 
 def operator_secrets(
-    args: "EmbeddedArgs", registry: "EmbeddedRegistry"
+    args: "EmbeddedArgs", cluster: "EmbeddedCluster", registry: "EmbeddedRegistry"
 ) -> Sequence[Mapping[str, Any]]:
     """Render what those pods mount."""
     if registry.operator is None:
         return []
     mounted: list[Mapping[str, Any]] = [registries.secret(pulumi.Output.secret(registry.token_key))]
-    if registry.builder is not None:
-        key = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}"
-        mounted.append(builds.secret(args.instance, BUILDS_FOLDER, key))
+    if args.has_builds:
+        key, authority = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}", cluster.host.authority
+        mounted.append(builds.secret(args.instance, BUILDS_FOLDER, key, authority))
     return mounted
 
 
@@ -83,6 +79,10 @@ class EmbeddedArgs:
     """Whether the operator runs in the cluster; if not, it runs beside it from source."""
     has_builds: bool = False
     """Whether images are made out of repositories."""
+    repositories: Sequence[Path] = ()
+    """Folders that are served to builds as repositories, named by their last part."""
+    base_images: Sequence[str] = ()
+    """Base images for builds that are made here."""
 
 
 class EmbeddedCluster(pulumi.ComponentResource):
@@ -91,7 +91,7 @@ class EmbeddedCluster(pulumi.ComponentResource):
     kubeconfig: str
     """Path of the administrator's kubeconfig on this host. Known before there is a cluster, so a
     preview of a cluster that has to be mended does not take everything in it for replaced."""
-    host: pulumi.Resource
+    host: resources.Host
     """What everything else stands on and goes with."""
     control_plane: pulumi.Resource
     machines: Sequence[pulumi.Resource]
@@ -138,6 +138,8 @@ class EmbeddedRegistry(pulumi.ComponentResource):
     """The operator's image, if it runs in the cluster."""
     builder: builds.BuilderImage | None
     """What builds run, if there are any."""
+    bases: Sequence[pulumi.Resource]
+    """Base images for them."""
 
     def __init__(
         self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
@@ -174,6 +176,10 @@ class EmbeddedRegistry(pulumi.ComponentResource):
             if args.has_builds
             else None
         )
+        self.bases = [
+            builds.BaseImage(f"{name}-{each}", image=each, registry=self.endpoint, opts=child)
+            for each in args.base_images
+        ]
         self.register_outputs({"endpoint": self.endpoint})
 
 
@@ -202,5 +208,27 @@ class EmbeddedProcesses(pulumi.ComponentResource):
                 has_operator=not args.has_operator_pod,
                 has_builds=args.has_builds,
             )
+        ]
+        self.register_outputs({})
+
+
+class EmbeddedRepositories(pulumi.ComponentResource):
+    """Git repositories that this host serves to builds."""
+
+    served: Sequence[pulumi.Resource]
+
+    def __init__(
+        self, name: str, args: EmbeddedArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("bex:embedded:Repositories", name, None, opts)
+        self.served = [
+            resources.Repository(
+                f"{name}-{folder.name}",
+                args.instance.to_inputs(),
+                repository=folder.name,
+                source=str(folder),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for folder in args.repositories
         ]
         self.register_outputs({})

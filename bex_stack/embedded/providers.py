@@ -81,16 +81,19 @@ class _Provider(dynamic.ResourceProvider):
 class HostProvider(_Provider):
     """The instance's share of this host. Whatever else it has stands on it and goes with it."""
 
+    made = ("authority",)
+
     def identifier(self, props: Inputs) -> str:
         """One per instance."""
         return f"{_instance(props).name}-host"
 
     def ensure(self, props: Inputs) -> dict[str, Any]:
         """Start the supervisor, set up network and firewall, make keys."""
-        from bex_stack.embedded import host
+        from bex_stack.embedded import host, identities
 
-        host.ensure(_instance(props))
-        return {}
+        instance = _instance(props)
+        host.ensure(instance)
+        return {"authority": identities.cluster_authority(instance).certificate.read_text()}
 
     def unsettled(self, props: Inputs) -> list[str]:
         """Each of them is looked at."""
@@ -270,6 +273,39 @@ class ProcessProvider(_Provider):
         from bex_stack.embedded import supervision
 
         supervision.remove(_instance(props), [str(props["process"])])
+
+
+class RepositoryProvider(_Provider):
+    """A git repository that builds are let read; what it holds is who pushes to it's."""
+
+    fixed = ("repository",)
+
+    def identifier(self, props: Inputs) -> str:
+        """Names of repositories are unique within an instance."""
+        return f"{_instance(props).name}-{props['repository']}"
+
+    def ensure(self, props: Inputs) -> dict[str, Any]:
+        """Make it of its first files unless it is there, and let it be served."""
+        from pathlib import Path
+
+        from bex_stack.embedded import repositories
+
+        repositories.ensure(_instance(props), str(props["repository"]), Path(props["source"]))
+        return {}
+
+    def unsettled(self, props: Inputs) -> list[str]:
+        """It is there and its server runs."""
+        from bex_stack.embedded import repositories
+
+        if repositories.is_served(_instance(props), str(props["repository"])):
+            return []
+        return [f"the repository {props['repository']} is not served as it should be"]
+
+    def remove(self, props: Inputs) -> None:
+        """Remove it with all its commits."""
+        from bex_stack.embedded import repositories
+
+        repositories.remove(_instance(props), str(props["repository"]))
 
 
 def _instance(props: Inputs) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,14 +13,15 @@ from pathlib import Path
 
 from bex_stack import errors
 from bex_stack.embedded import (
-    builds,
     disk,
     git_server,
     identities,
     pki,
     processes,
+    push_notes,
     readiness,
     services,
+    supervision,
 )
 from bex_stack.embedded import instance as instances
 
@@ -61,18 +63,34 @@ def ensure(instance: instances.Instance, name: str, source: Path) -> Path:
     if not bare.exists():
         disk.ensure_dir(folder(instance))
         _make(bare, source)
+    hook = bare / "hooks" / "post-receive"
+    disk.ensure_file(hook, _hook(instance, name))
+    hook.chmod(0o700)
     serve(instance)
     return bare
 
 
+def is_served(instance: instances.Instance, name: str) -> bool:
+    """Whether the repository is there, and the server runs as it should."""
+    if not (folder(instance) / f"{name}.git").is_dir():
+        return False
+    return services.is_process_settled(instance, _process(instance, _pair(instance)), user=None)
+
+
+def remove(instance: instances.Instance, name: str) -> None:
+    """Remove the repository with all that was pushed to it, and the server with the last one."""
+    shutil.rmtree(folder(instance) / f"{name}.git", ignore_errors=True)
+    if not any(folder(instance).glob("*.git")):
+        supervision.remove(instance, [PROCESS])
+
+
 def serve(instance: instances.Instance) -> None:
-    """Let the server run, with a certificate that lasts, and builds trust it."""
+    """Let the server run, with a certificate that lasts; builds trust whom it is from."""
     authority = identities.cluster_authority(instance)
     stem = instance.pki_dir / "git"
     with disk.locked(instance.run_dir / "pki.lock"):
         leaf = pki.Leaf("git", addresses=(instance.bridge_address,))
         pair, _ = pki.ensure_pair(authority, stem, leaf, now=datetime.datetime.now(datetime.UTC))
-    disk.ensure_file(builds.authority_file(instance), authority.certificate.read_bytes())
     services.ensure_process(instance, _process(instance, pair))
     address = f"https://{instance.bridge_address}:{instances.GIT_PORT}/healthz"
     readiness.wait(
@@ -82,6 +100,17 @@ def serve(instance: instances.Instance) -> None:
         instance=instance,
         process=PROCESS,
     )
+
+
+def _pair(instance: instances.Instance) -> pki.Pair:
+    return pki.Pair(instance.pki_dir / "git.crt", instance.pki_dir / "git.key")
+
+
+def _hook(instance: instances.Instance, name: str) -> str:
+    """Write what git runs after a push: the operator is told, and need not ask."""
+    program = str(Path(sys.prefix) / "bin" / "python")
+    command = [program, "-m", push_notes.__name__, str(instance.kubeconfig), url(instance, name)]
+    return f"#!/bin/sh\nunset GIT_DIR\nexec {shlex.join(command)}\n"
 
 
 def _process(instance: instances.Instance, pair: pki.Pair) -> processes.Process:

@@ -1,4 +1,5 @@
-"""The embedded substrate as Pulumi resources: Host, Cluster, Registry, Machine, Process."""
+"""The embedded substrate as Pulumi resources: Host, Cluster, Registry, Machine, Process,
+Repository."""
 
 from __future__ import annotations
 
@@ -13,13 +14,17 @@ from bex_stack.embedded import providers
 class Host(dynamic.Resource, module="embedded", name="Host"):
     """What an embedded instance has of this host: a supervisor, a bridge, rules, keys."""
 
+    authority: pulumi.Output[str]
+    """Certificate of whom the instance's certificates are from."""
+
     def __init__(
         self,
         name: str,
         instance: pulumi.Input[dict[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(providers.HostProvider(), name, {"instance": instance}, opts)
+        props = {"instance": instance, "authority": None}
+        super().__init__(providers.HostProvider(), name, props, opts)
 
 
 class Cluster(dynamic.Resource, module="embedded", name="Cluster"):
@@ -108,3 +113,19 @@ class Process(dynamic.Resource, module="embedded", name="Process"):
             "ready": ready,
         }
         super().__init__(providers.ProcessProvider(), name, props, opts)
+
+
+class Repository(dynamic.Resource, module="embedded", name="Repository"):
+    """A git repository that this host serves to builds, at first with the files of *source*."""
+
+    def __init__(
+        self,
+        name: str,
+        instance: pulumi.Input[dict[str, Any]],
+        *,
+        repository: pulumi.Input[str],
+        source: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {"instance": instance, "repository": repository, "source": source}
+        super().__init__(providers.RepositoryProvider(), name, props, opts)

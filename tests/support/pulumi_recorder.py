@@ -31,6 +31,7 @@ INVENTED = {
     "repoDigest": "localhost:5050/bex/operator@sha256:1",
     "reference": "localhost:5050/bex/operator:1",
     "kubeconfig": "made up",
+    "authority": "made up",
     "password": "made up",
     "htpasswd": "made up",
     "ready": True,

@@ -8,9 +8,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support import evidence, leftovers, places
+
+if TYPE_CHECKING:
+    from bex_stack.embedded import instance as instances
 
 ROOT = Path(__file__).parents[2]
 BEX = Path(sys.executable).with_name("bex")
@@ -54,6 +57,15 @@ class Stack:
     def env(self) -> dict[str, str]:
         """The environment of this stack's commands."""
         return {**os.environ, "BEX_HOME": str(self.home), **self.environment}
+
+    @property
+    def substrate(self) -> "instances.Instance":
+        """What the stack is on this host."""
+        from bex_stack import settings, stack_files
+
+        file = self.project / "Pulumi.test.yaml"
+        given = settings.parse(stack_files.read_config(file), source=file.name)
+        return given.as_instance(self.home)
 
     def up(self) -> str:
         """Bring the stack up; returns what was printed."""

@@ -111,8 +111,10 @@ async def _follow(
             fields=f"metadata.name={name}",
             timeout_seconds=300,
         )
-        async with contextlib.aclosing(watch):
-            async for found in _events(watch, current, deadline, wait.stopping):
+        # Both, the one that may still be asking the other first: who asked may leave at any yield.
+        events = _events(watch, current, deadline, wait.stopping)
+        async with contextlib.aclosing(watch), contextlib.aclosing(events):
+            async for found in events:
                 yield found
                 if found is None:
                     return

@@ -1,10 +1,10 @@
-"""The example server built from git: copy this to apps/ (README, "Deploy from git")."""
+"""The same server as `hello`, built from git: every push to its repository becomes a release."""
 
 from bex_operator.api import App
 
 hello_git = App(
     name="hello-git",
-    # What `bex repos serve hello-go examples/hello-go` prints.
+    # This host serves examples/hello-go there (`bex:repositories` in Pulumi.embedded.yaml).
     repo="https://10.90.0.1:9443/hello-go.git",
     port=8080,
     host="hello-git.localhost",
