@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 DOCKER = "docker:index/remoteImage"
 STACKS = ("embedded", "local", "hetzner")
 APP_LAYER = ("bex:components:AppOperator", "bex:components:AppSet")
-SAME_APPS = {"bex:apps": '["*", "!hello-git"]'}
+SAME_APPS = '["*", "!hello-git"]'
+"""All but the one whose repository only the embedded stack serves."""
 
 Manifests = dict[str, Any]
 
@@ -33,7 +34,7 @@ def record(stack: str, **config: str) -> pulumi_recorder.Recording:
 @pytest.fixture(scope="module")
 def recordings() -> dict[str, pulumi_recorder.Recording]:
     """Record every stack as it is checked in, with the same apps on each."""
-    return {stack: record(stack, apps='["*", "!hello-git"]') for stack in STACKS}
+    return {stack: record(stack, apps=SAME_APPS) for stack in STACKS}
 
 
 def app_layer(recording: pulumi_recorder.Recording) -> Manifests:

@@ -39,8 +39,10 @@ FURTHER: tuple[Manifest, ...] = (
 
 @pytest.fixture(scope="module")
 def recordings() -> dict[str, pulumi_recorder.Recording]:
-    """Record every stack as it is checked in, with the same apps on each."""
-    return {stack: substrates.record(stack, apps='["*"]') for stack in substrates.STACKS}
+    """Record every stack as it is checked in, with the same apps of images on each."""
+    return {
+        stack: substrates.record(stack, apps=substrates.SAME_APPS) for stack in substrates.STACKS
+    }
 
 
 def options_of(recording: pulumi_recorder.Recording) -> operator_settings.Settings:
