@@ -18,6 +18,7 @@ from bex_operator import api
 from bex_operator.kube import client, errors, kinds
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import machine_config, providers, simulated, teardown
+from components.manifests import operator as manifests
 from tests.support import api_server, embedded
 
 NAMESPACE = "bench"
@@ -112,11 +113,13 @@ class World:
         return asked
 
     async def account(self, folder: Path) -> Path:
-        """Make a service account, as the operator's pod has one; return its kubeconfig."""
+        """Make a service account, served as the operator's pod is; return its kubeconfig."""
         name = "bench-operator"
         metadata = {"name": name, "namespace": NAMESPACE}
         body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
         await self._kube.create(body, field_manager="bench")
+        flow = manifests.flow_schema([{"kind": "ServiceAccount", **metadata}])
+        await self._kube.create(flow, field_manager="bench")
         path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{name}/token"
         asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         answer = await self._kube.request("POST", path, body=asked)
@@ -127,7 +130,7 @@ class World:
         made.write_bytes(orjson.dumps(config))
         return made
 
-    async def until_reported(self, names: Iterable[str], seconds: float = 900.0) -> float:
+    async def until_reported(self, names: Iterable[str], seconds: float = 1800.0) -> float:
         """Wait until every App has a status; return when the last got it."""
         return await self._until_all(self.reported, names, seconds)
 
@@ -193,11 +196,12 @@ class World:
     async def _until_all(
         self, seen: Mapping[str, float], names: Iterable[str], seconds: float
     ) -> float:
-        missing = set(names)
-        wanted = tuple(missing)
+        wanted = tuple(names)
+        missing = list(wanted)
 
         def complete() -> bool:
-            missing.difference_update(seen)
+            while missing and missing[-1] in seen:
+                missing.pop()
             return not missing
 
         await self._until(complete, seconds)

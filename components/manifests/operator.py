@@ -45,10 +45,46 @@ def render(
         _role_binding(OPERATOR, operators),
         _cluster_role(names.SECRETS_ROLE, rights.OPERATOR_IN_APPS),
         _secrets_binding(operators),
+        flow_schema(operators),
         *builds.render(operators),
         *certifying,
         *edge,
     ]
+
+
+def flow_schema(subjects: Sequence[Manifest]) -> Manifest:
+    """Let the API server serve *subjects* beside its own controllers.
+
+    By default they would share what it keeps for all service accounts, those of tenants' pods too.
+    """
+    everything = {
+        "verbs": ["*"],
+        "apiGroups": ["*"],
+        "resources": ["*"],
+        "namespaces": ["*"],
+        "clusterScope": True,
+    }
+    rule = {"subjects": [_flow_subject(each) for each in subjects], "resourceRules": [everything]}
+    return {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": {"name": OPERATOR},
+        "spec": {
+            # As those of the controller-manager and the scheduler have.
+            "priorityLevelConfiguration": {"name": "workload-high"},
+            "matchingPrecedence": 1000,
+            "distinguisherMethod": {"type": "ByUser"},
+            "rules": [rule],
+        },
+    }
+
+
+def _flow_subject(subject: Manifest) -> Manifest:
+    """Name a subject of a role binding as a FlowSchema does."""
+    if subject["kind"] == "User":
+        return {"kind": "User", "user": {"name": subject["name"]}}
+    account = {key: subject[key] for key in ("name", "namespace")}
+    return {"kind": "ServiceAccount", "serviceAccount": account}
 
 
 def _certifying(operators: Sequence[Manifest]) -> list[Manifest]:

@@ -27,6 +27,7 @@ def test_order_is_that_of_need() -> None:
         ("RoleBinding", "bex-operator"),
         ("ClusterRole", "bex-operator-secrets"),
         ("RoleBinding", "bex-operator-secrets"),
+        ("FlowSchema", "bex-operator"),
         ("Namespace", "bex-builds"),
         ("ValidatingAdmissionPolicy", "bex-builds-are-confined"),
         ("ValidatingAdmissionPolicyBinding", "bex-builds-are-confined"),
@@ -97,6 +98,20 @@ def test_rights_go_to_the_pods_and_to_the_users_given() -> None:
         ("RoleBinding", "bex-operator-builds"): operators,
         ("ClusterRoleBinding", "bex-edge"): [("User", "other")],
     }
+
+
+def test_operator_does_not_queue_among_the_accounts_of_tenants() -> None:
+    """Its requests are a flow of their own, beside those of the server's controllers."""
+    (flow,) = [each["spec"] for each in rendered() if each["kind"] == "FlowSchema"]
+
+    assert flow["priorityLevelConfiguration"] == {"name": "workload-high"}
+    assert flow["rules"][0]["subjects"] == [
+        {
+            "kind": "ServiceAccount",
+            "serviceAccount": {"name": "bex-controller-manager", "namespace": "bex-system"},
+        },
+        {"kind": "User", "user": {"name": "someone"}},
+    ]
 
 
 def test_nobody_but_the_pods_has_rights_unless_named() -> None:

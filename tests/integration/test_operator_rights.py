@@ -311,3 +311,5 @@ async def test_every_right_is_used_and_nothing_is_forbidden(stage: Stage) -> Non
         (api.NAMESPACE, rights.OPERATOR_IN_APPS),
     ):
         assert used(asked, where=where) == granted(table) - NEVER_ASKED, where
+    served = str(await stage.kube.request("GET", "/metrics"))
+    assert f'dispatched_requests_total{{flow_schema="{manifests.OPERATOR}"' in served
