@@ -104,9 +104,9 @@ async def test_dry_run_changes_nothing(kube: client.Client, namespace: str) -> N
 
 async def test_kinds_are_found_by_asking(kube: client.Client) -> None:
     """What the table lacks is discovered; what nobody serves is said to be unknown."""
-    found = await kube.resolve("flowcontrol.apiserver.k8s.io/v1", "FlowSchema")
+    found = await kube.resolve("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration")
 
-    assert (found.plural, found.namespaced) == ("flowschemas", False)
+    assert (found.plural, found.namespaced) == ("prioritylevelconfigurations", False)
     with pytest.raises(errors.UnknownKind):
         await kube.resolve("example.com/v1", "Nothing")
     with pytest.raises(errors.UnknownKind):

@@ -116,6 +116,7 @@ VALIDATING_POLICY_BINDING = Kind(
     "validatingadmissionpolicybindings",
     False,
 )
+FLOW_SCHEMA = Kind("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", False)
 
 _TABLE = {
     (kind.api_version, kind.kind): kind for kind in list(globals().values()) if type(kind) is Kind
