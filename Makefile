@@ -15,7 +15,7 @@ cd tools/cluster-api && for each in core=core kubeadm-bootstrap=bootstrap/kubead
 		GOFLAGS=-mod=readonly CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -gcflags=all=-dwarf=false -o "$(CLUSTER_API_BIN)/$${each%%=*}-manager" "sigs.k8s.io/cluster-api/$${each#*=}" || exit 1; done
 endef
 
-.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi cluster-api test-local bench bench-operator bench-builds faults mutants soak lock venv clean
+.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi check-certificates cluster-api test-local bench bench-operator bench-builds faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -76,6 +76,10 @@ cluster-api: venv ## Build kind and clusterctl from the pinned modules, for the 
 check-capi: venv ## Both overlays against the webhooks of Cluster API's managers, built from their modules.
 	$(build_managers)
 	$(BIN)/pytest --durations=0 tests/capi/check_webhooks.py
+
+check-certificates: venv ## Certificates of hosts with cert-manager's own controllers, built from its module.
+	cd tools/cert-manager && GOFLAGS=-mod=readonly CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CLUSTER_API_BIN)/cert-manager .
+	CERT_MANAGER=$(CLUSTER_API_BIN)/cert-manager $(BIN)/pytest --durations=0 tests/certificates/check_certificates.py
 
 # Root, Linux, and package registries only: Docker Engine is installed where it is missing.
 test-local: venv ## The stack `local` for real, on a Docker Engine of the test's own; the first time builds much.

@@ -21,14 +21,15 @@ DOCKER = "sigs.k8s.io/cluster-api/test"
 Manifest = dict[str, Any]
 
 
-def module_folder(module: str) -> Path:
-    """Return where the pinned version of a Go module lies; go.sum has checked it."""
+def module_folder(module: str, pinned_in: Path = MODULES) -> Path:
+    """Return where the version of a Go module lies that a folder of `tools/` pins; go.sum has
+    checked it."""
     from bex_stack.embedded import golang
 
     go = golang.find_or_install(golang.default_cache())
     done = subprocess.run(
         [str(go.program), "mod", "download", "-json", module],
-        cwd=MODULES,
+        cwd=pinned_in,
         env=go.environment(os.environ, cgo=False) | {"GOFLAGS": "-mod=mod"},
         capture_output=True,
         text=True,
@@ -72,7 +73,7 @@ async def define(api: client.Client, manifests: Sequence[Manifest]) -> None:
     async def served() -> bool:
         return all([_is_established(await api.get(kind, name)) for name in names])
 
-    await waiting.until(served, "Cluster API's kinds are served")
+    await waiting.until(served, "the kinds are served")
 
 
 @contextlib.asynccontextmanager

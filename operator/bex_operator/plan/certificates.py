@@ -78,7 +78,7 @@ def _judge(host: str, certificate: Mapping[str, Any] | None) -> Lack | None:
     conditions = {each["type"]: each for each in status.get("conditions") or []}
     # One that was made for the name before says Ready until cert-manager has seen the new one.
     meant = host in (certificate.get("spec") or {}).get("dnsNames", ())
-    if meant and conditions.get("Ready", {}).get("status") == "True":
+    if meant and _is_ready(certificate["metadata"], conditions.get("Ready", {})):
         return None
     if not meant or "lastFailureTime" not in status:
         return Lack(f"the certificate of host {host!r} is being made", failed=False)
@@ -89,3 +89,9 @@ def _judge(host: str, certificate: Mapping[str, Any] | None) -> Lack | None:
         f" once the host leads here and the issuer is well: {said}",
         failed=True,
     )
+
+
+def _is_ready(metadata: Mapping[str, Any], ready: Mapping[str, Any]) -> bool:
+    """Tell whether the condition says so of what is wanted now, not of what was wanted before."""
+    wanted = metadata.get("generation", 0)
+    return ready.get("status") == "True" and ready.get("observedGeneration", wanted) >= wanted

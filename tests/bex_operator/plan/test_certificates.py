@@ -52,6 +52,17 @@ def test_name_that_would_be_too_long_is_shortened_to_no_clash() -> None:
     assert made[2].startswith(f"{app}-tls-")
 
 
+@pytest.mark.parametrize(("observed", "lacks"), [(1, True), (2, False), (None, False)])
+def test_word_about_the_names_before_is_none_about_these(observed: int | None, lacks: bool) -> None:
+    """Ready was said of another generation: the key is still that of the host before."""
+    made = certificate(ready="True")
+    made["metadata"]["generation"] = 2
+    if observed is not None:
+        made["status"]["conditions"][0]["observedGeneration"] = observed
+
+    assert bool(certificates.lacking("web", [HOST], [made])) is lacks
+
+
 def test_host_with_a_good_certificate_lacks_nothing() -> None:
     """Also while it is renewed, whatever became of an attempt."""
     good = certificate(ready="True", lastFailureTime="2026-01-31T12:00:00Z")
