@@ -15,7 +15,7 @@ cd tools/cluster-api && for each in core=core kubeadm-bootstrap=bootstrap/kubead
 		GOFLAGS=-mod=readonly CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -gcflags=all=-dwarf=false -o "$(CLUSTER_API_BIN)/$${each%%=*}-manager" "sigs.k8s.io/cluster-api/$${each#*=}" || exit 1; done
 endef
 
-.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi check-certificates cluster-api test-local bench bench-operator bench-builds faults mutants soak lock venv clean
+.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi check-certificates cluster-api test-local bench bench-operator bench-builds bench-pushes faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -102,6 +102,10 @@ bench-operator: venv ## The operator against peers in Go and on Kopf; prints a t
 bench-builds: venv ## How soon a push becomes a Job, and whether tenants share the room fairly; prints both.
 	@$(BIN)/bex setup --yes
 	$(BIN)/python -m bench.builds
+
+bench-pushes: venv ## From a git push to the answer on a stack of its own, step by step, against clone, buildctl and rollout by hand.
+	@$(BIN)/bex setup --yes
+	$(BIN)/python -m bench.pushes
 
 faults: venv ## The operator under every single fault at every place, and under random plans of faults: hours; BEX_FAULT_PLANS=10 BEX_FAULT_STRIDE=40: minutes.
 	@$(BIN)/bex setup --yes

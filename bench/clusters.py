@@ -64,6 +64,10 @@ class Api:
         """Read one object."""
         return self._do(self._client.get(kind, name, namespace))
 
+    def apply(self, wanted: dict[str, Any]) -> None:
+        """Let an object be so, whoever had it otherwise."""
+        self._do(self._client.apply(wanted, field_manager="bench"))
+
     async def _open(self) -> kube.Client:
         return await kube.Client.from_kubeconfig(self._kubeconfig).__aenter__()
 

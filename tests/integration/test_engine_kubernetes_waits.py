@@ -9,6 +9,7 @@ import time
 
 from bex_operator.kube import kinds
 from bex_stack.engine import events
+from bex_stack.engine.kubernetes import waiting
 from tests.support.engine_cluster import GADGET, GADGETS, Cluster, cluster, project
 from tests.support.engine_project import Project
 from tests.support.waiting import wait_until
@@ -68,6 +69,47 @@ def test_deployment_is_waited_for_with_progress(project: Project, cluster: Clust
     assert not result.failed
     assert told()
     assert project.up().changes == {"same": 2}
+
+
+SERVICE = """
+k8s.core.v1.Service("lone", metadata={"name": "lone", "namespace": "default"},
+    spec={"selector": {"app": "lone"}, "ports": [{"port": 80}]},
+    opts=Opts(custom_timeouts=pulumi.CustomTimeouts(create="120s")))
+"""
+SLICE = {
+    "apiVersion": "discovery.k8s.io/v1",
+    "kind": "EndpointSlice",
+    "metadata": {
+        "name": "lone",
+        "namespace": "default",
+        "labels": {"kubernetes.io/service-name": "lone"},
+    },
+    "addressType": "IPv4",
+    "endpoints": [{"addresses": ["10.1.2.3"], "conditions": {"ready": True}}],
+    "ports": [{"port": 80}],
+}
+
+
+def test_wait_ends_when_only_a_related_object_changes(project: Project, cluster: Cluster) -> None:
+    """The Service itself stays as it is, so its watch is still being asked when the wait ends."""
+
+    def told() -> bool:
+        return any(isinstance(each, events.Progress) for each in project.events)
+
+    def finish() -> None:
+        wait_until(told, "up says what it waits for")
+        time.sleep(2 * waiting.LOOK_AGAIN_SECONDS)  # by then it looks again in quiet seconds
+        cluster.call(lambda kube: kube.apply(SLICE, field_manager="test"))
+
+    other = threading.Thread(target=finish)
+    other.start()
+    result = project.up(SERVICE)
+    other.join()
+    again = project.up()
+    cluster.call(lambda kube: kube.delete(kinds.ENDPOINT_SLICE, "lone", "default"))
+
+    assert not result.failed
+    assert again.changes == {"same": 2}
 
 
 def test_run_killed_while_waiting_is_taken_up(project: Project, cluster: Cluster) -> None:

@@ -1,0 +1,276 @@
+"""`python -m bench.pushes`: from a git push to a release that serves, against doing it by hand.
+
+A whole stack of its own serves the example's repository and is pushed to; by hand, on the same
+host, with the same registry, base image, Dockerfile and cluster: git clone, BuildKit's daemon on an
+empty folder and one `buildctl build` that pushes, another image for a Deployment of the same shape.
+Both build a change of the program; both sides in turn, in every round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench import clusters
+from bex_operator.kube import kinds
+from bex_stack.embedded import binaries, golang, identities, registry, repositories, toolchain
+from bex_stack.embedded import instance as instances
+from tests.support import requests, stacks
+
+NAME = "hello-git"
+HOST = f"{NAME}.localhost"
+EXAMPLE = stacks.ROOT / "examples" / "hello-go"
+WAIT_SECONDS = 900.0
+CGROUP = "bex-bench-pushes"
+CACHE = "/root/.cache/go-build"
+DOCKERFILE = f"""FROM golang AS go
+WORKDIR {CACHE}
+FROM go AS build
+WORKDIR /src
+COPY . .
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local
+RUN --mount=type=cache,from=go,source={CACHE},target={CACHE} ["go", "build", "-trimpath", \
+"-buildvcs=false", "-gcflags=all=-dwarf=false", "-ldflags", "-s -w", "-o", "/app", "."]
+FROM scratch
+COPY --from=build /app /app
+USER 65532:65532
+ENTRYPOINT ["/app"]
+"""
+"""What the steps of builds make for the example."""
+
+
+def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
+    """Run a program; return what it says to people."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stderr
+
+
+def until(what: str, holds: Any) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"did not come about: {what}")
+        time.sleep(0.1)
+
+
+def make_buildctl(folder: Path) -> Path:
+    """Compile BuildKit's own client, which the stack does not need."""
+    go = golang.find_or_install(golang.default_cache())
+    made = folder / "buildctl"
+    run(
+        *(str(go.program), "build", "-o", str(made), "github.com/moby/buildkit/cmd/buildctl"),
+        cwd=binaries.TOOLS / "build",
+        **go.settings(os.environ, cgo=False),
+    )
+    return made
+
+
+class Bex:
+    """A push to the stack."""
+
+    def __init__(self, stack: stacks.Stack, work: Path) -> None:
+        self._stack, self._work = stack, work
+        bare = repositories.folder(stack.substrate) / f"{EXAMPLE.name}.git"
+        run("git", "clone", "--quiet", str(bare), str(work))
+
+    def push(self, words: str) -> dict[str, float]:
+        """Push and wait for the answer; return what the steps took."""
+        text = (EXAMPLE / "main.go").read_text().replace("Hello from %s", f"{words} from %s")
+        (self._work / "main.go").write_text(text)
+        who = {f"GIT_{each}_NAME": "Ada" for each in ("AUTHOR", "COMMITTER")}
+        who |= {f"GIT_{each}_EMAIL": "ada@example.com" for each in ("AUTHOR", "COMMITTER")}
+        run("git", "commit", "--quiet", "--all", "--message", words, cwd=self._work, **who)
+        run("git", "push", "--quiet", "origin", "HEAD", cwd=self._work)
+        until(f"{HOST} answers {words}", lambda: self._answer().startswith(f"{words} from "))
+        return self._newest()["seconds"]
+
+    def _answer(self) -> str:
+        return requests.get(self._stack, HOST).body
+
+    def _newest(self) -> dict[str, Any]:
+        return self._deploys()[0]
+
+    def _deploys(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self._stack.bex("deploys", NAME, "--json").stdout)
+        return rows
+
+
+class Hand:
+    """The same without a platform."""
+
+    def __init__(self, instance: instances.Instance, buildctl: Path, folder: Path) -> None:
+        self._instance, self._buildctl, self._folder = instance, buildctl, folder
+        self._image = f"{registry.endpoint(instance)}/by-hand"
+
+    @contextlib.contextmanager
+    def daemon(self) -> Iterator[str]:
+        """Run BuildKit's daemon on an empty folder; yields its address."""
+        state = self._folder / f"state-{uuid.uuid4().hex[:8]}"
+        state.mkdir()
+        endpoint = registry.endpoint(self._instance)
+        (state / "daemon.toml").write_text(
+            f'root = "{state}/root"\n[worker.oci]\nenabled = true\nnetworkMode = "host"\n'
+            f'defaultCgroupParent = "{CGROUP}"\n'
+            f'[worker.containerd]\nenabled = false\n[registry."{endpoint}"]\nhttp = true\n'
+            f'[registry."docker.io"]\nmirrors = ["{endpoint}"]\n'
+        )
+        tools = toolchain.ensure(["buildkitd", "runc"])
+        path = f"{tools.path('runc').parent}:{os.environ['PATH']}"
+        address = f"unix://{state}/sock"
+        # Its mounts go with its namespace.
+        command = ["unshare", "--mount", str(tools.path("buildkitd")), "--config",
+                   str(state / "daemon.toml"), "--addr", address,
+                   "--otel-socket-path", str(state / "otel")]  # fmt: skip
+        with (state / "log").open("wb") as log:
+            running = subprocess.Popen(command, env={**os.environ, "PATH": path}, stderr=log)
+        try:
+            ask = [str(self._buildctl), "--addr", address, "debug", "workers"]
+            until("BuildKit runs", lambda: not subprocess.run(ask, capture_output=True).returncode)  # noqa: PLW1510
+            yield address
+        finally:
+            running.terminate()
+            running.wait(60)
+            for left in Path("/sys/fs/cgroup").glob(f"**/{CGROUP}"):
+                left.rmdir()
+
+    def build(self, address: str, words: str) -> None:
+        """Clone, build, push."""
+        source = self._folder / f"source-{uuid.uuid4().hex[:8]}"
+        authority = identities.cluster_authority(self._instance).certificate
+        url = repositories.url(self._instance, EXAMPLE.name)
+        run("git", "clone", "--quiet", "--depth=1", url, str(source), GIT_SSL_CAINFO=str(authority))
+        (source / "Dockerfile").write_text(DOCKERFILE)
+        folder = f"{self._folder}/{source.name}"
+        run(
+            *(str(self._buildctl), "--addr", address, "build", "--frontend", "dockerfile.v0"),
+            *("--local", f"context={folder}", "--local", f"dockerfile={folder}"),
+            *("--output", f"type=image,name={self._image}:{words.lower()},push=true"),
+        )
+
+    def roll_out(self, cluster: clusters.Api, words: str) -> None:
+        """Give a Deployment of the App's shape that image, and wait until it serves."""
+        made = cluster.get(kinds.DEPLOYMENT, NAME, clusters.APPS_NAMESPACE)
+        template = made["spec"]["template"]
+        labels = {"app": "by-hand"}
+        template["metadata"] = {"labels": labels}
+        image = f"{registry.KNOWN_AS}/by-hand:{words.lower()}"
+        template["spec"]["containers"][0]["image"] = image
+        wanted = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+        cluster.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "by-hand", "namespace": clusters.APPS_NAMESPACE},
+                "spec": wanted,
+            }
+        )
+        until("the rollout is done", lambda: self._is_out(cluster))
+
+    def _is_out(self, cluster: clusters.Api) -> bool:
+        found = cluster.get(kinds.DEPLOYMENT, "by-hand", clusters.APPS_NAMESPACE)
+        status = found.get("status", {})
+        counts = [status.get(each) for each in ("replicas", "updatedReplicas", "availableReplicas")]
+        return status.get("observedGeneration") == found["metadata"]["generation"] and counts == [
+            1,
+            1,
+            1,
+        ]
+
+
+class Times:
+    """Seconds by what was done, over the rounds."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, what: str, seconds: float) -> None:
+        """Keep and print one."""
+        self._taken[what].append(seconds)
+        print(f"{what:<24} {seconds:7.1f} s", flush=True)
+
+    @contextlib.contextmanager
+    def of(self, what: str) -> Iterator[None]:
+        """Take the time of a block."""
+        began = time.monotonic()
+        yield
+        self.add(what, time.monotonic() - began)
+
+    def ratio(self, one: str, other: str) -> str:
+        """Compare round by round."""
+        pairs = zip(self._taken[one], self._taken[other], strict=True)
+        found = sorted(a / b for a, b in pairs)
+        return f"{statistics.median(found):.2f} ({found[0]:.2f}-{found[-1]:.2f})"
+
+
+def steps_of(told: dict[str, float]) -> str:
+    """Print a breakdown on one line."""
+    return "  ".join(f"{step} {seconds:.1f}" for step, seconds in told.items())
+
+
+def measure(rounds: int, folder: Path) -> None:
+    """Bring the stack up, do the rounds, print the ratios."""
+    stack = stacks.make(folder, number=9)
+    stack.set_config("bex:repositories", [str(EXAMPLE)])
+    stack.set_config("bex:baseImages", ["golang"])
+    instance, times = stack.substrate, Times()
+    repo = repositories.url(instance, EXAMPLE.name)
+    stack.write_app("hello_git", name=NAME, host=HOST, image=None, repo=repo)
+    try:
+        stack.up()
+        hand = Hand(instance, make_buildctl(folder), folder)
+        bex = Bex(stack, folder / "work")
+        with clusters.Api(instance.kubeconfig) as cluster:
+            for number in range(rounds):
+                one_round(bex, hand, cluster, f"round{number}", times)
+    finally:
+        stack.bex("destroy", "--yes")
+    print(f"a push against by hand   {times.ratio('bex: push', 'by hand: all')}  (aim 1.5)")
+
+
+def one_round(bex: Bex, hand: Hand, cluster: clusters.Api, words: str, times: Times) -> None:
+    """Push, build the same again; then both by hand."""
+    with times.of("bex: push"):
+        told = bex.push(words)
+    print(f"  {steps_of(told)}", flush=True)
+    began = time.monotonic()
+    with hand.daemon() as address:
+        with times.of("  clone, build, push"):
+            hand.build(address, words)
+        with times.of("  rollout"):
+            hand.roll_out(cluster, words)
+        times.add("by hand: all", time.monotonic() - began)
+
+
+def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.pushes", description="git to release")
+    parser.add_argument("--rounds", type=int, default=3, help="how many (default: 3)")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bex-bench-") as folder:
+        measure(asked.rounds, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
