@@ -17,6 +17,9 @@ CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10.2"
 MACHINE_BIN, KUBERNETES_BIN = "/opt/bex/machine", "/opt/bex/kubernetes"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+POD_PROCESSES = 2048
+"""Most processes and threads of a pod: a fork bomb, in an App or in a step of a Dockerfile, ends in
+its own pod. Compilers on all cores take a few hundred."""
 MIRRORED = {
     "docker.io": "https://registry-1.docker.io",
     "ghcr.io": "https://ghcr.io",
@@ -138,6 +141,7 @@ def _kubelet(instance: instances.Instance, machine: Machine) -> dict[str, Any]:
         "resolvConf": "/etc/resolv.conf",
         "registerWithTaints": taints if machine.role == "control-plane" else [],
         "maxPods": 110,
+        "podPidsLimit": POD_PROCESSES,
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "makeIPTablesUtilChains": False,
         "serializeImagePulls": False,

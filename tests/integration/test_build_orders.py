@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
-from bex_operator import api
 from bex_operator.api import names
 from bex_operator.controllers import webhooks
 from bex_operator.kube import client, kinds
@@ -18,10 +16,8 @@ from bex_operator.plan import webhooks as plan
 from bex_stack.embedded import toolchain
 from tests.support import build_jobs as playing
 from tests.support import git_server, places, ssh_git_server
-from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import condition, kube, namespace, until
 from tests.support.build_shop import shop
-from tests.support.fault_proxy import Crash, fault_proxy
 
 __all__ = ["kube", "namespace"]
 
@@ -229,52 +225,3 @@ async def test_ssh_repository_is_asked_by_a_job_with_its_deploy_key(
     assert [build_outcomes.read(each).commit for each in jobs] == [commit]
     assert {"--key=/clone/key", "--known-hosts=/clone/known-hosts"} <= set(_clone(jobs[0])["args"])
     assert key.splitlines()[1] not in str(jobs)
-
-
-@pytest.mark.parametrize("writes", range(11))
-async def test_operator_that_dies_in_a_build_loses_nothing(
-    api_server: ApiServer, kube: client.Client, namespace: str, writes: int
-) -> None:
-    """After each of its writes in turn: built once, run, its credentials gone with it."""
-    repository = playing.Repository()
-    crash = Crash(writes)
-    async with playing.machines(kube, namespace) as machines:
-        async with (
-            fault_proxy(api_server.kubeconfig) as (proxy, access),
-            client.Client(access) as own,
-            shop(own, namespace, repository),
-        ):
-            proxy.choose = crash
-            await kube.create(_app(namespace), field_manager="test")
-
-            async def is_over() -> bool:
-                return crash.left < 0
-
-            await until(is_over, "the first operator dies")
-        async with shop(kube, namespace, repository) as second:
-
-            async def is_told() -> bool:
-                app = await second.bench.get(kinds.APP)
-                told = (app.get("status") or {}).get("conditions")
-                return bool(told) and condition(app, "Ready")[1] not in {"Building", "BuildQueued"}
-
-            await until(is_told, "the second operator has done all")
-            (build,) = await second.builds()
-            assert await second.image() == build.image
-            secrets = (await kube.list(kinds.SECRET, namespace)).items
-
-    assert (build.state, machines.started) == ("Succeeded", {"a" * 40: 1})
-    (job,) = await _list(kube, kinds.JOB, namespace)
-    assert [each["metadata"]["ownerReferences"][0]["uid"] for each in secrets] == [
-        job["metadata"]["uid"]
-    ]
-    assert await _list(kube, kinds.CONFIG_MAP, namespace)
-
-
-def _app(namespace: str) -> dict[str, Any]:
-    return api.App(name="web", repo=playing.REPO, port=8080).manifest(namespace)
-
-
-async def _list(kube: client.Client, kind: kinds.Kind, namespace: str) -> list[dict[str, Any]]:
-    found = await kube.list(kind, namespace)
-    return [each for each in found.items if each["metadata"]["name"] != "kube-root-ca.crt"]

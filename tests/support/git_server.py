@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+HOLD_SECONDS = 300.0
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "Ada",
     "GIT_AUTHOR_EMAIL": "ada@example.com",
@@ -34,6 +35,8 @@ class GitServer:
     """What clients of a repository have to send as their password."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Where clients of a repository are sent instead."""
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    """Clones of a repository wait for it; questions about its refs do not."""
     requests: list[str] = field(default_factory=list)
     """Method and path of everything asked."""
 
@@ -136,6 +139,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", made.elsewhere[name])
             self.end_headers()
             return
+        # Clones speak the first version of the protocol, questions the second.
+        if name in made.held and "Git-Protocol" not in self.headers:
+            made.held[name].wait(HOLD_SECONDS)
         token = made.tokens.get(name, "")
         if token and token not in self._password():
             self.send_response(401)

@@ -1,0 +1,127 @@
+"""What befalls builds on real machines: killed steps, and things that move while they are built."""
+
+import os
+import signal
+import threading
+import time
+from concurrent import futures
+from pathlib import Path
+
+import pytest
+
+from bex_operator import api
+from bex_operator.kube import kinds
+from bex_operator.plan import build_outcomes
+from bex_stack.embedded import images, oci_layout, registry, toolchain
+from tests.support.build_plant import BASE, BUILD_SECONDS, Plant, plant
+from tests.support.waiting import wait_until
+
+__all__ = ["plant"]
+pytestmark = pytest.mark.timeout(1800)  # several builds in a row, on a machine that may be busy
+LOOK_SECONDS = 0.002
+"""How often processes are looked at: a push takes tenths of a second."""
+ON_MOVING_BASE = """FROM localhost:5050/bex/hello-go:1 AS app
+FROM localhost:5050/bex/moving:1
+COPY --from=app /hello-go /hello-go
+ENTRYPOINT ["/hello-go"]
+"""
+
+
+def kill(step: str, word: str) -> None:
+    """Wait for the process of a step that has *word* among its arguments, and kill it."""
+    deadline = time.monotonic() + BUILD_SECONDS
+    while time.monotonic() < deadline:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                arguments = (folder / "cmdline").read_bytes().split(b"\0")
+                if arguments[1:2] == [step.encode()] and word.encode() in b" ".join(arguments):
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        time.sleep(LOOK_SECONDS)
+    raise AssertionError(f"no process runs the step {step} with {word}")
+
+
+def builds(plant: Plant, name: str) -> list[build_outcomes.Build]:
+    """What became of an App's builds, oldest first."""
+    found = sorted(plant.jobs(name), key=lambda job: build_outcomes.read_started(job).created)
+    return [build_outcomes.read(each) for each in found]
+
+
+def runs(plant: Plant, name: str, commit: str) -> bool:
+    """Whether an App runs what was built of a commit."""
+    made = [each.image for each in builds(plant, name) if each.commit == commit]
+    return bool(made and made[0]) and plant.image(name) == made[0]
+
+
+def test_killed_step_is_run_again(plant: Plant) -> None:
+    """In another pod of the same Job; one image comes of it, and nobody blames the repository."""
+    early, late = "killed-early", "killed-late"
+    held = plant.server.held[early] = threading.Event()
+    commits = {each: plant.server.commit(each, {"Dockerfile": BASE}) for each in (early, late)}
+
+    def kill_early() -> None:
+        kill("clone", plant.server.url_of(early))
+        held.set()
+        kill("build", f":{early}")
+
+    with futures.ThreadPoolExecutor() as pool:
+        killing = [pool.submit(kill_early), pool.submit(kill, "push", f":{late}")]
+        for name in (early, late):
+            plant.deploy(name)
+        for each in killing:
+            each.result()
+    for name in (early, late):
+        wait_until(
+            lambda name=name: runs(plant, name, commits[name]), f"{name} runs", BUILD_SECONDS
+        )
+    failed = {name: [job["status"].get("failed") for job in plant.jobs(name)] for name in commits}
+
+    assert failed == {early: [2], late: [1]}
+    assert {each.state for name in commits for each in builds(plant, name)} == {"Succeeded"}
+    assert not any(each.fault for name in commits for each in builds(plant, name))
+
+
+def move_base(plant: Plant, content: bytes) -> None:
+    """Push another image under the tag that Dockerfiles name."""
+    folder = plant.server.folder / f"base-{content.decode()}"
+    oci_layout.write(oci_layout.Image(files={"/marker": content}), folder)
+    reference = f"{registry.endpoint(plant.embedded.instance)}/bex/moving:1"
+    images.push(folder, reference, toolchain=toolchain.ensure(["crane"]))
+
+
+def test_moved_branch_and_base_change_no_release(plant: Plant) -> None:
+    """A release is what was built of the commit that its build was for, by digest."""
+    name = "moved"
+    move_base(plant, b"one")
+    first = plant.server.commit(name, {"Dockerfile": ON_MOVING_BASE})
+    held = plant.server.held[name] = threading.Event()
+    plant.deploy(name)
+    wait_until(lambda: plant.ready(name)[2].endswith(": clone"), "it is cloned", BUILD_SECONDS)
+    second = plant.server.commit(name, {"Dockerfile": ON_MOVING_BASE, "b": "later"})
+    wait_until(lambda: second[:7] in plant.ready(name)[2], "the move is known", BUILD_SECONDS)
+    held.set()
+    wait_until(lambda: runs(plant, name, second), "the second commit runs", BUILD_SECONDS)
+    running = plant.image(name)
+    move_base(plant, b"two")
+    plant.deploy(name, args=("changed",))
+
+    def is_released() -> bool:
+        app = plant.app(name)
+        return bool(app["status"].get("observedGeneration") == app["metadata"]["generation"])
+
+    wait_until(is_released, "the change is taken in", BUILD_SECONDS)
+    made = {each.commit: each.image for each in builds(plant, name)}
+    kept = plant.embedded.ask(lambda kube: kube.list(kinds.CONTROLLER_REVISION, api.NAMESPACE))
+    records = [
+        str(each["data"]) for each in kept.items if each["metadata"]["name"].startswith(name)
+    ]
+
+    assert sorted(made) == sorted([first, second])
+    assert plant.image(name) == running == made[second]
+    named = [each for each in records if made[second].rpartition("@")[2] in each]
+    assert named
+    assert all(second in each for each in named)
+    # What was built of the first commit was no release: the branch was elsewhere by then.
+    assert not any(first in each for each in records)
