@@ -152,8 +152,10 @@ class Hand:
         finally:
             running.terminate()
             running.wait(60)
-            for left in Path("/sys/fs/cgroup").glob(f"**/{CGROUP}"):
-                left.rmdir()
+            # Innermost first; where the daemon was killed, something may still be in one.
+            for left in sorted(Path("/sys/fs/cgroup").glob(f"**/{CGROUP}/**/"), reverse=True):
+                with contextlib.suppress(OSError):
+                    left.rmdir()
 
     def build(self, address: str, words: str) -> None:
         """Clone, build, push."""
