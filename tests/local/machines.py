@@ -28,6 +28,12 @@ def is_control_plane(node: Manifest) -> bool:
     return CONTROL_PLANE in node["metadata"]["labels"]
 
 
+def address(node: Manifest) -> str:
+    """Return where a node answers its neighbours."""
+    addresses = node["status"]["addresses"]
+    return next(str(each["address"]) for each in addresses if each["type"] == "InternalIP")
+
+
 def ready_workers(nodes: Iterable[Manifest]) -> set[str]:
     """Name the machines for apps that are ready."""
     return {name(node) for node in nodes if is_ready(node) and not is_control_plane(node)}

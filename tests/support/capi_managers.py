@@ -3,8 +3,10 @@
 import base64
 import contextlib
 import copy
+import fcntl
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +45,8 @@ MANAGERS = (
     Manager("docker", definitions.DOCKER, "infrastructure/docker"),
 )
 
+CAPD_PORT = 19000
+
 
 @contextlib.contextmanager
 def running(
@@ -52,6 +56,29 @@ def running(
 
     *certificates* has the webhooks' `tls.crt` and `tls.key`.
     """
+    with _alone(), _all_of_them(kubeconfig, certificates, logs, env or {}) as ports:
+        yield ports
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Have this host's only set of them: CAPD's listens on a port that it lets nobody choose."""
+    lock = Path(tempfile.gettempdir()) / f"bex-capd-{CAPD_PORT}.lock"
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            told = f"CAPD's manager always listens on port {CAPD_PORT}"
+            raise RuntimeError(
+                f"{told}: let the other test-local or check-capi of this host end first"
+            ) from taken
+        yield
+
+
+@contextlib.contextmanager
+def _all_of_them(
+    kubeconfig: Path, certificates: Path, logs: Path, env: Mapping[str, str]
+) -> Iterator[dict[str, int]]:
     found = places.free_ports(len(MANAGERS) * 3)
     webhook, health, diagnostics = (found[n::3] for n in range(3))
     with contextlib.ExitStack() as all_of_them:
@@ -68,7 +95,7 @@ def running(
                 "--feature-gates=MachinePool=false,ClusterTopology=true",
             ]
             log = logs / f"{manager.name}.log"
-            all_of_them.enter_context(_process(command, log, env or {}))
+            all_of_them.enter_context(_process(command, log, env))
         yield {manager.name: port for manager, port in zip(MANAGERS, webhook, strict=True)}
 
 
