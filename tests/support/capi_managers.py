@@ -88,6 +88,8 @@ def _all_of_them(
                 str(programs.folder() / f"{manager.name}-manager"),
                 f"--kubeconfig={kubeconfig}",
                 "--leader-elect=false",
+                # What failed while a machine was busy is not left alone for ten minutes.
+                "--sync-period=1m",
                 f"--webhook-port={webhook[number]}",
                 f"--webhook-cert-dir={certificates}",
                 f"--health-addr=127.0.0.1:{health[number]}",
