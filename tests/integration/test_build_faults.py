@@ -59,7 +59,10 @@ def test_killed_step_is_run_again(plant: Plant) -> None:
     """In another pod of the same Job; one image comes of it, and nobody blames the repository."""
     early, late = "killed-early", "killed-late"
     held = plant.server.held[early] = threading.Event()
-    commits = {each: plant.server.commit(each, {"Dockerfile": BASE}) for each in (early, late)}
+    # Enough to push that a push is seen on a fast machine, too.
+    large = {"Dockerfile": f"{BASE}COPY large /large\n", "large": os.urandom(8 << 20).hex()}
+    commits = {early: plant.server.commit(early, {"Dockerfile": BASE})}
+    commits[late] = plant.server.commit(late, large)
 
     def kill_early() -> None:
         kill("clone", plant.server.url_of(early))
