@@ -54,7 +54,7 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
         "operator",
         app_operator.AppOperatorArgs(
             pod=overlay.operator_pod(args, registry),
-            secrets=overlay.operator_secrets(args, cluster, registry),
+            needed=overlay.operator_needs(args, cluster, registry),
             users=(commands.OPERATOR_USER,),
             edge_user=commands.EDGE_USER,
         ),

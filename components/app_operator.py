@@ -17,8 +17,8 @@ class AppOperatorArgs:
 
     pod: operator_pod.Pod | None = None
     """None where the operator runs outside the cluster."""
-    secrets: Sequence[Mapping[str, Any]] = ()
-    """What the pods mount (v1 Secrets)."""
+    needed: Sequence[Mapping[str, Any]] = ()
+    """What the pods mount, and those that they make want."""
     users: tuple[str, ...] = ()
     """Who else has the operator's rights: one that runs from source."""
     edge_user: str | None = None
@@ -50,8 +50,8 @@ class AppOperator(pulumi.ComponentResource):
             )
         ]
         after = pulumi.ResourceOptions(parent=self, depends_on=list(self.objects))
-        secrets = [_register(name, manifest, after) for manifest in args.secrets]
-        after = pulumi.ResourceOptions(parent=self, depends_on=[*self.objects, *secrets])
+        needed = [_register(name, manifest, after) for manifest in args.needed]
+        after = pulumi.ResourceOptions(parent=self, depends_on=[*self.objects, *needed])
         rendered = [] if args.pod is None else operator_pod.render(args.pod)
         self.pods = [_register(name, manifest, after) for manifest in rendered]
         self.register_outputs({})

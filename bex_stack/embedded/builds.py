@@ -23,12 +23,13 @@ SETTINGS, AUTHORITY = "builds.json", "authority"
 
 def settings(instance: instances.Instance, token_key: str, authority: str) -> dict[str, Any]:
     """Say what the operator reads, and where: *token_key* and *authority* are paths."""
-    from bex_stack.embedded import builder_image, machine_config
+    from bex_stack.embedded import build_network, builder_image, machine_config
 
     return {
         "authority": authority,
         "image": f"{registry.KNOWN_AS}/{builder_image.STEPS.name}",
         "scanner": f"{registry.KNOWN_AS}/{builder_image.SCANNER.name}",
+        "runtimeClass": build_network.RUNTIME_CLASS,
         "registry": registry.guarded_endpoint(instance),
         "knownAs": registry.KNOWN_AS,
         "mirrored": sorted(machine_config.MIRRORED),

@@ -162,6 +162,10 @@ class Instance:
         first = int(self.pod_network.network_address) + 256 * self._checked(slot)
         return f"{ipaddress.IPv4Address(first)}/24"
 
+    def build_cidr(self, slot: int) -> str:
+        """The last /27 of it, kept for pods that build."""
+        return str(list(ipaddress.IPv4Network(self.pod_cidr(slot)).subnets(new_prefix=27))[-1])
+
     def veth(self, slot: int) -> str:
         """Host side of the cable of the machine in *slot*."""
         return f"{self.name}-{self._checked(slot)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from typing import Any, Literal
 
 import yaml
 
+from bex_stack.embedded import build_network, registry
 from bex_stack.embedded import instance as instances
-from bex_stack.embedded import registry
 
 Role = Literal["control-plane", "worker"]
 CONTROL_PLANE_TAINT = "node-role.kubernetes.io/control-plane"
@@ -49,6 +50,9 @@ def render(instance: instances.Instance, machine: Machine, *, snapshotter: str) 
         "etc/resolv.conf": f"nameserver {instance.bridge_address}\n",
         "etc/hosts": _hosts(instance, machine),
         "cni/10-bex.conflist": _json(_network(instance, machine)),
+        "cni-builds/10-builds.conflist": _json(build_network.conflist(instance, machine.slot)),
+        # Here as a record: rules that changed are put in place anew.
+        "etc/builds.nft": build_network.render_table(instance, machine.slot),
         "containerd-config/config.toml": _containerd(snapshotter),
         "kubernetes/kubelet.yaml": _yaml(_kubelet(instance, machine)),
         "kubernetes/kube-proxy.yaml": _yaml(_kube_proxy(instance, machine)),
@@ -75,7 +79,9 @@ def _hosts(instance: instances.Instance, machine: Machine) -> str:
 
 def _network(instance: instances.Instance, machine: Machine) -> dict[str, Any]:
     """CNI 1.0.0: pods on a bridge of the machine; the host masquerades what leaves."""
-    ranges = [[{"subnet": instance.pod_cidr(machine.slot)}]]
+    # Up to those of pods that build.
+    last = ipaddress.IPv4Network(instance.build_cidr(machine.slot))[0] - 1
+    ranges = [[{"subnet": instance.pod_cidr(machine.slot), "rangeEnd": str(last)}]]
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -107,6 +113,13 @@ version = 3
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
   runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+  BinaryName = '{MACHINE_BIN}/runc'
+  SystemdCgroup = false
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.{build_network.HANDLER}]
+  runtime_type = 'io.containerd.runc.v2'
+  cni_conf_dir = '{build_network.CNI_FOLDER}'
+  cni_max_conf_num = 1
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.{build_network.HANDLER}.options]
   BinaryName = '{MACHINE_BIN}/runc'
   SystemdCgroup = false
 """

@@ -22,7 +22,7 @@ mount --make-rprivate /
 root=$disk/root
 mount -t tmpfs -o mode=0755,size=256m "bex-$name" "$root"
 cd "$root"
-mkdir -p dev etc/cni/net.d etc/containerd etc/kubernetes opt/bex/kubernetes opt/bex/machine \
+mkdir -p dev etc/cni/net.d etc/cni/builds.d etc/containerd etc/kubernetes opt/bex/kubernetes opt/bex/machine \
   proc root run sys tmp usr var/lib/cni var/lib/containerd var/lib/kubelet \
   var/log/containers var/log/pods var/tmp .host
 chmod 1777 tmp var/tmp
@@ -54,6 +54,7 @@ show "$machine_bin" opt/bex/machine
 show "$disk/kubernetes" etc/kubernetes
 show "$disk/containerd-config" etc/containerd
 show "$disk/cni" etc/cni/net.d
+show "$disk/cni-builds" etc/cni/builds.d
 cp "$disk/etc/hosts" "$disk/etc/resolv.conf" "$disk/etc/machine-id" etc/
 echo "$name" > etc/hostname
 

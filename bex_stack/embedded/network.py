@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from bex_stack.embedded import build_network, netlink
 from bex_stack.embedded import instance as instances
-from bex_stack.embedded import netlink
 
 NETNS_DIR = Path("/run/netns")
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -78,13 +78,16 @@ def ensure_machine(instance: instances.Instance, machine: str, slot: int) -> Non
         routes.raise_link(socket.if_nametoindex(veth), master=bridge)
         prefix = instance.network.prefixlen
         _inside(path, lambda: _configure_inside(f"{address}/{prefix}", instance.bridge_address))
+        rules = build_network.render_table(instance, slot)
+        _inside(path, lambda: build_network.apply_here(rules))
         routes.ensure_route(instance.pod_cidr(slot), gateway=address, index=bridge)
 
 
 def has_machine(instance: instances.Instance, machine: str, slot: int) -> bool:
-    """Whether the machine's namespace and its cable exist."""
-    cabled = _index(instance.veth(slot)) is not None
-    return cabled and _is_mounted(netns_file(instance, machine))
+    """Whether the machine's namespace, its cable and the rules for its builds exist."""
+    path = netns_file(instance, machine)
+    cabled = _index(instance.veth(slot)) is not None and _is_mounted(path)
+    return cabled and _inside(path, build_network.is_in_place_here)
 
 
 def remove_machine(instance: instances.Instance, machine: str, slot: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from bex_operator import api
-from bex_stack.embedded import builds, built_images, commands, resources
+from bex_stack.embedded import build_network, builds, built_images, commands, resources
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import registry as registries
 from components.manifests import operator_pod as pods
@@ -55,17 +55,20 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
     )
 
 
-def operator_secrets(
+def operator_needs(
     args: "EmbeddedArgs", cluster: "EmbeddedCluster", registry: "EmbeddedRegistry"
 ) -> Sequence[Mapping[str, Any]]:
-    """Render what those pods mount."""
+    """Render what those pods mount, and how pods that build are run."""
+    needed: list[Mapping[str, Any]] = []
+    if args.has_builds:
+        needed.append(build_network.runtime_class())
     if registry.operator is None:
-        return []
-    mounted: list[Mapping[str, Any]] = [registries.secret(pulumi.Output.secret(registry.token_key))]
+        return needed
+    needed.append(registries.secret(pulumi.Output.secret(registry.token_key)))
     if args.has_builds:
         key, authority = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}", cluster.host.authority
-        mounted.append(builds.secret(args.instance, BUILDS_FOLDER, key, authority))
-    return mounted
+        needed.append(builds.secret(args.instance, BUILDS_FOLDER, key, authority))
+    return needed
 
 
 @dataclass(frozen=True, slots=True)

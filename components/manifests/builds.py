@@ -8,11 +8,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from bex_operator.api import names, rights
+from components.manifests import zot
 
 Manifest = dict[str, Any]
 
 ROLE = "bex-operator-builds"
 POLICY = "bex-builds-are-confined"
+INNER_NETWORKS = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+)
+"""Where no step of a Dockerfile may go: machines, pods, services, and where clouds keep their
+machines' credentials. Source: IANA's registry of special-purpose IPv4 addresses."""
+_INNER_IPV6 = ("64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8")
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _CONTAINERS = "(object.spec.containers + object.spec.?initContainers.orValue([]))"
 _RULES = {
@@ -53,6 +68,7 @@ def render(subjects: Sequence[Manifest]) -> list[Manifest]:
                 },
             },
         },
+        _network_policy(),
         _policy(),
         _policy_binding(),
         {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": here, "rules": rules},
@@ -64,6 +80,37 @@ def render(subjects: Sequence[Manifest]) -> list[Manifest]:
             "subjects": list(subjects),
         },
     ]
+
+
+def _network_policy() -> Manifest:
+    """Let builds reach the outside, names and the registry, where the network honours policies.
+
+    A network that does (Calico, Cilium) also keeps addresses of machines and of the API server from
+    what a block of addresses allows.
+    """
+    dns = {"podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}, "namespaceSelector": {}}
+    registry = {"matchLabels": {"kubernetes.io/metadata.name": zot.NAMESPACE}}
+    outside = [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": list(INNER_NETWORKS)}},
+        {"ipBlock": {"cidr": "::/0", "except": list(_INNER_IPV6)}},
+    ]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": POLICY, "namespace": names.BUILD_NAMESPACE},
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Egress", "Ingress"],
+            "egress": [
+                {"to": outside},
+                {
+                    "to": [dns],
+                    "ports": [{"port": 53, "protocol": each} for each in ("TCP", "UDP")],
+                },
+                {"to": [{"namespaceSelector": registry}]},
+            ],
+        },
+    }
 
 
 def _policy() -> Manifest:

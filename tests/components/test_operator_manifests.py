@@ -29,6 +29,7 @@ def test_order_is_that_of_need() -> None:
         ("RoleBinding", "bex-operator-secrets"),
         ("FlowSchema", "bex-operator"),
         ("Namespace", "bex-builds"),
+        ("NetworkPolicy", "bex-builds-are-confined"),
         ("ValidatingAdmissionPolicy", "bex-builds-are-confined"),
         ("ValidatingAdmissionPolicyBinding", "bex-builds-are-confined"),
         ("Role", "bex-operator-builds"),

@@ -16,7 +16,7 @@ from bex_operator.api import names
 from bex_operator.kube import errors, kinds
 from bex_operator.plan import builds as plan
 from bex_stack import image_evidence
-from bex_stack.embedded import builder_image, builds, registry
+from bex_stack.embedded import build_network, builder_image, builds, registry
 from bex_stack.embedded import instance as instances
 from components.manifests import builds as manifests
 from tests.support import embedded as support
@@ -90,11 +90,15 @@ class Plant:
         base = f"http://{registry.endpoint(self.embedded.instance)}/v2/{folder}"
         return image_evidence.fetcher(base), digest
 
-    def answer(self, name: str) -> str:
-        """What a pod of the App answers."""
+    def pod_addresses(self, name: str) -> list[str]:
+        """Where the App's pods are."""
         label = f"{names.APP_LABEL}={name}"
         found = self.embedded.ask(lambda kube: kube.list(kinds.POD, api.NAMESPACE, labels=label))
-        return support.fetch(f"http://{found.items[0]['status']['podIP']}:8080/")
+        return [each["status"]["podIP"] for each in found.items if "podIP" in each["status"]]
+
+    def answer(self, name: str) -> str:
+        """What a pod of the App answers."""
+        return support.fetch(f"http://{self.pod_addresses(name)[0]}:8080/")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +108,7 @@ def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) 
     instance = embedded.instance
     builds.push_images(registry.endpoint(instance))
     apps = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": api.NAMESPACE}}
-    embedded.apply(apps, api.crd(), *manifests.render([]))
+    embedded.apply(apps, api.crd(), *manifests.render([]), build_network.runtime_class())
     with git_server.serve(folder, instance.bridge_address, instances.GIT_PORT) as server:
         settings = folder / "builds.json"
         settings.write_text(
@@ -112,6 +116,7 @@ def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) 
                 {
                     "image": f"{registry.KNOWN_AS}/{builder_image.STEPS.name}",
                     "scanner": f"{registry.KNOWN_AS}/{builder_image.SCANNER.name}",
+                    "runtimeClass": build_network.RUNTIME_CLASS,
                     "registry": registry.guarded_endpoint(instance),
                     "knownAs": registry.KNOWN_AS,
                     "mirrored": ["docker.io"],

@@ -21,6 +21,7 @@ class _Settings(pydantic.BaseModel):
     namespace: str = names.BUILD_NAMESPACE
     image: str
     scanner: str = ""
+    runtime_class: str = ""
     registry: str
     """HOST:PORT where pods with a token are let in."""
     known_as: str
@@ -54,6 +55,7 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         image=given.image,
         registry=registry,
         scanner=given.scanner,
+        runtime_class=given.runtime_class,
         inner=given.inner,
         authority=given.authority.read_text() if given.authority else "",
         limit=given.limit,

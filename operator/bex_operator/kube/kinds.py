@@ -116,6 +116,7 @@ VALIDATING_POLICY_BINDING = Kind(
     "validatingadmissionpolicybindings",
     False,
 )
+RUNTIME_CLASS = Kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", False)
 FLOW_SCHEMA = Kind("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", False)
 
 _TABLE = {

@@ -68,6 +68,8 @@ class Platform:
     registry: Registry
     scanner: str = ""
     """The image that lists what is in a built one; empty: nothing is listed."""
+    runtime_class: str = ""
+    """How machines run these pods, where that keeps them off inner networks (RuntimeClass)."""
     inner: tuple[str, ...] = ()
     """Inner networks that repositories may be in."""
     authority: str = ""
@@ -213,14 +215,22 @@ def _pod(order: Order, platform: Platform) -> Manifest:
         _push(order, platform),
     )
     return {
-        "automountServiceAccountToken": False,
+        **_isolated(platform),
         "containers": [steps[-1]],
+        "initContainers": list(steps[:-1]),
+        "volumes": volumes,
+    }
+
+
+def _isolated(platform: Platform) -> Manifest:
+    """What every pod has that runs for a tenant."""
+    return {
+        "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "hostUsers": False,
-        "initContainers": list(steps[:-1]),
         "restartPolicy": "Never",
+        **({"runtimeClassName": platform.runtime_class} if platform.runtime_class else {}),
         "terminationGracePeriodSeconds": 5,
-        "volumes": volumes,
     }
 
 
@@ -346,15 +356,7 @@ def render_question(
         held["authority"] = platform.authority
         items = [{"key": "authority", "path": "authority"}]
         volumes.append({"name": "authority", "secret": {"secretName": job, "items": items}})
-    pod = {
-        "automountServiceAccountToken": False,
-        "containers": [step],
-        "enableServiceLinks": False,
-        "hostUsers": False,
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 5,
-        "volumes": volumes,
-    }
+    pod = {**_isolated(platform), "containers": [step], "volumes": volumes}
     rendered = {
         "apiVersion": "batch/v1",
         "kind": "Job",

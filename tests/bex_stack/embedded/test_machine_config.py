@@ -1,13 +1,22 @@
 """What containerd, CNI, kubelet and kube-proxy of a machine are told."""
 
+import ipaddress
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bex_stack.embedded import control_plane, dns, encryption, firewall, machine_config
+from bex_stack.embedded import (
+    build_network,
+    control_plane,
+    dns,
+    encryption,
+    firewall,
+    machine_config,
+)
 from bex_stack.embedded import instance as instances
 
 INSTANCE = instances.Instance(home=Path("/var/lib/bex"), registry_port=5051)
@@ -43,12 +52,31 @@ def test_our_registry_keeps_its_name_whatever_its_port() -> None:
 
 
 def test_containerd_and_cni_configurations_parse() -> None:
-    """Both are well-formed, and pods get addresses of their machine's range."""
+    """All are well-formed, and pods get addresses of their machine's range: builds the last."""
     config = tomllib.loads(render()["containerd-config/config.toml"])
     network = json.loads(render()["cni/10-bex.conflist"])
+    builds = json.loads(render()["cni-builds/10-builds.conflist"])
+    runtime = config["plugins"]["io.containerd.cri.v1.runtime"]
+    asked = build_network.runtime_class()["handler"]
 
-    assert config["plugins"]["io.containerd.cri.v1.runtime"]["restrict_oom_score_adj"] is True
-    assert network["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.1.0/24"}]]
+    assert runtime["restrict_oom_score_adj"] is True
+    assert runtime["containerd"]["runtimes"][asked]["cni_conf_dir"] == "/etc/cni/builds.d"
+    assert network["plugins"][0]["ipam"]["ranges"] == [
+        [{"subnet": "10.244.1.0/24", "rangeEnd": "10.244.1.223"}]
+    ]
+    assert builds["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.1.224/27"}]]
+
+
+def test_inner_networks_of_an_instance_are_closed_to_its_builds() -> None:
+    """Also where they lie outside of what is set aside for private networks."""
+    public = instances.Instance(Path("/h"), network=ipaddress.IPv4Network("203.0.113.0/24"))
+    table = build_network.render_table(public, 1)
+    (refused,) = (line for line in table.splitlines() if "reject" in line)
+    inner = [ipaddress.IPv4Network(each) for each in re.findall(r"[\d.]+/\d+", refused)]
+
+    for address in ("203.0.113.11", "10.244.2.5", "10.96.0.1", "169.254.169.254", "192.168.1.1"):
+        assert any(ipaddress.IPv4Address(address) in each for each in inner), address
+    assert not any(ipaddress.IPv4Address("198.51.100.1") in each for each in inner)
 
 
 def test_only_the_control_planes_machine_is_tainted() -> None:
