@@ -34,10 +34,14 @@ SHARED = {
     "tests/integration/test_embedded": "embedded cluster",
 }
 """Tests whose path begins so share something costly, so one worker takes them all; first match."""
+ALONE = "tests/integration/test_operator_faults.py::test_each_trouble", "::test_any_plan"
+"""Tests with such a part in their names take long enough for a worker to take one at a time."""
 
 
 def group_of(nodeid: str) -> str:
     """Name what a test shares with others: a cluster, or else its file and its fixtures."""
+    if any(part in nodeid for part in ALONE):
+        return nodeid
     found = [group for start, group in SHARED.items() if nodeid.startswith(start)]
     return found[0] if found else nodeid.partition("::")[0]
 

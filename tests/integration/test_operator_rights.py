@@ -82,6 +82,27 @@ class Stage:
 
         await until(holds, f"{name} is {reason}")
 
+    async def change(self, name: str, **spec: Any) -> None:
+        """Change an App and wait until that is taken in."""
+        changed = await self.kube.patch(kinds.APP, name, api.NAMESPACE, {"spec": spec})
+        wanted = changed["metadata"]["generation"]
+
+        async def taken_in() -> bool:
+            found = await self.kube.get(kinds.APP, name, api.NAMESPACE)
+            return bool(found.get("status", {}).get("observedGeneration") == wanted)
+
+        await until(taken_in, f"{spec} of {name} is taken in")
+
+    async def has_releases(self, name: str, count: int) -> None:
+        """Wait until so many releases of an App are kept."""
+        labels = f"{names.APP_LABEL}={name}"
+
+        async def kept() -> bool:
+            found = await self.kube.list(kinds.CONTROLLER_REVISION, api.NAMESPACE, labels=labels)
+            return len(found.items) == count
+
+        await until(kept, f"{name} has {count} releases")
+
     async def job(self, namespace: str) -> dict[str, Any]:
         """Wait until the only Job of a namespace may run."""
 
@@ -215,15 +236,24 @@ async def release_again(stage: Stage) -> None:
     """An App that changes once it has a release."""
     await stage.kube.create(app_manifest(api.NAMESPACE, "again"), field_manager="test")
     await stage.comes_to("again", "RolloutProgressing")
-    body = {"spec": {"env": [{"name": "A", "value": "b"}]}}
-    changed = await stage.kube.patch(kinds.APP, "again", api.NAMESPACE, body)
-    labels = f"{names.APP_UID_LABEL}={changed['metadata']['uid']}"
+    await stage.change("again", env=[{"name": "A", "value": "b"}])
+    await stage.has_releases("again", 2)
 
-    async def released() -> bool:
-        found = await stage.kube.list(kinds.CONTROLLER_REVISION, api.NAMESPACE, labels=labels)
-        return len(found.items) == 2
 
-    await until(released, "there are two releases")
+async def live_on(stage: Stage) -> None:
+    """The App does what people do with one: all of it takes no further right."""
+    await stage.change("again", replicas=3, hosts=["again.example.com"])
+    await stage.change("again", replicas=1, hosts=[])
+    await stage.change("again", suspended=True)
+    await stage.comes_to("again", "Suspended")
+    await stage.change("again", suspended=False, restartedAt="2026-01-31T12:00:00Z")
+    await stage.has_releases("again", 3)
+    annotations = {names.ROLLBACK_ANNOTATION: "rev-1"}
+    body = {"metadata": {"annotations": annotations}}
+    await stage.kube.patch(kinds.APP, "again", api.NAMESPACE, body)
+    await stage.has_releases("again", 4)
+    await stage.change("again", tier="free", autoscaling={"maxReplicas": 2})
+    await stage.change("again", autoscaling=None, replicas=0)
 
 
 async def build_and_fail(stage: Stage) -> None:
@@ -297,6 +327,7 @@ async def test_every_right_is_used_and_nothing_is_forbidden(stage: Stage) -> Non
     """Over the lives of Apps with every child, with a second release, and with a build."""
     await prepare_and_wait_for_room(stage)
     await release_again(stage)
+    await live_on(stage)
     await build_and_fail(stage)
     await lose_the_lease(stage)
     await remove(stage, "web", "again", "built")

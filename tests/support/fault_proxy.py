@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +24,12 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     after: bool = False
     """Only after the server has done what was asked."""
+    until: asyncio.Event | None = None
+    """The request is on its way so long, whether or not its sender still lives."""
 
 
 _ENDS_BEGINNING = b"k8s.io/initial-events-end"
+Answer = aiohttp.ClientResponse
 Choose = Callable[[web.Request], Fault | None]
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 
@@ -61,6 +66,14 @@ class FaultProxy:
     watches: set[web.StreamResponse] = field(default_factory=set)
     frozen: asyncio.Event = field(default_factory=asyncio.Event)
     """While set, watches say nothing. Those that missed a line then never speak again."""
+    answered: int = 0
+    """How many writes have reached the server and come to an end."""
+    held: list[int] = field(default_factory=list)
+    """What the server said to the requests that were long on their way."""
+    session: aiohttp.ClientSession | None = None
+    """The way to the server, for as long as the proxy runs."""
+    _trusted: dict[str, ssl.SSLContext | bool] = field(default_factory=dict)
+    """Whom to trust at each server: reading certificates takes long."""
     _transports: set[asyncio.Transport] = field(default_factory=set)
 
     def reset_watches(self) -> None:
@@ -72,37 +85,42 @@ class FaultProxy:
         """Pass a request on, or do what the test asked for."""
         self.requests.append((request.method, request.path_qs))
         fault = self.choose(request)
-        if fault is not None and not fault.after:
+        if fault is not None and not fault.after and fault.until is None:
             return self._break(request, fault)
-        tls = self.access.tls()
-        headers = {
-            key: value
-            for key, value in request.headers.items()
-            if key in {"Content-Type", "Accept", "User-Agent"}
-        }
-        async with (
-            # A line of a watch may hold an object of 1.5 MB.
-            aiohttp.ClientSession(read_bufsize=2**22) as session,
-            session.request(
-                request.method,
-                self.access.server + request.path,
-                params=request.query,
-                data=await request.read(),
-                headers=headers,
-                ssl=tls if tls is not None else True,
-            ) as answer,
-        ):
+        body = await request.read()
+        if fault is not None and fault.until is not None:
+            await fault.until.wait()
+        async with self._ask(request, body) as answer:
             if request.query.get("watch") == "true" and answer.status == 200:
                 return await self._stream(request, answer)
-            body = await answer.read()
-            if fault is not None:
+            told = await answer.read()
+            if request.method in WRITES:
+                self.answered += 1
+            if fault is not None and fault.until is not None:
+                self.held.append(answer.status)
+            elif fault is not None:
                 return self._break(request, fault)
-            return web.Response(status=answer.status, body=body, content_type=answer.content_type)
+            return web.Response(status=answer.status, body=told, content_type=answer.content_type)
+
+    def _ask(self, request: web.Request, body: bytes) -> AbstractAsyncContextManager[Answer]:
+        """Ask the server the same."""
+        assert self.session is not None
+        passed = {"Content-Type", "Accept", "User-Agent"}
+        if self.access.server not in self._trusted:
+            self._trusted[self.access.server] = self.access.tls() or True
+        return self.session.request(
+            request.method,
+            self.access.server + request.path,
+            params=request.query,
+            data=body,
+            headers={key: value for key, value in request.headers.items() if key in passed},
+            ssl=self._trusted[self.access.server],
+        )
 
     def _break(self, request: web.Request, fault: Fault) -> web.Response:
         if fault.status == 0:
-            assert request.transport is not None
-            request.transport.abort()
+            if request.transport is not None:
+                request.transport.abort()
             return web.Response()
         return web.Response(
             status=fault.status,
@@ -115,12 +133,13 @@ class FaultProxy:
         self, request: web.Request, answer: aiohttp.ClientResponse
     ) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await stream.prepare(request)
         transport = request.transport
-        assert transport is not None
+        if transport is None:
+            return stream
         self._transports.add(transport)
         begins, silent = "sendInitialEvents" in request.query and not self.edits_beginnings, False
         try:
+            await stream.prepare(request)
             async for line in answer.content:
                 edited = line if begins else self.edit(line)
                 begins = begins and _ENDS_BEGINNING not in line
@@ -133,6 +152,7 @@ class FaultProxy:
             pass
         finally:
             self._transports.discard(transport)
+            # One that has ended by itself may be asked for something else.
             if answer.connection is not None and answer.connection.transport is not None:
                 answer.connection.transport.abort()
         return stream
@@ -145,12 +165,15 @@ async def fault_proxy(path: Path) -> AsyncIterator[tuple[FaultProxy, kubeconfig.
     application = web.Application(client_max_size=8 * 2**20)
     application.router.add_route("*", "/{path:.*}", proxy.handle)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        yield proxy, kubeconfig.Access(server=f"http://127.0.0.1:{port}")
-    finally:
-        proxy.reset_watches()
-        await runner.cleanup()
+    connector = aiohttp.TCPConnector(limit=0)
+    # A line of a watch may hold an object of 1.5 MB.
+    async with aiohttp.ClientSession(read_bufsize=2**22, connector=connector) as proxy.session:
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            port = runner.addresses[0][1]
+            yield proxy, kubeconfig.Access(server=f"http://127.0.0.1:{port}")
+        finally:
+            proxy.reset_watches()
+            await runner.cleanup()

@@ -1,31 +1,30 @@
 """An App's whole life under an operator whose way to the API server is broken as a plan says.
 
-A plan is data: what goes wrong at the how-many-eth write or watch event. After each step of the
-life the cluster must come to look as without faults; at the end nothing may be left to write.
+After each step of the life the cluster must come to look as without faults; at the end nothing
+may be left to write.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import orjson
-from aiohttp import web
 
 from bex_operator.controllers import app, children, metrics, recorder, views
 from bex_operator.kube import caches, client, kinds
 from bex_operator.plan import reports
 from bex_operator.registry import resolver
 from tests.support.api_server import ApiServer
-from tests.support.apps_cluster import NO_REGISTRY, app_manifest
-from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.support.apps_cluster import NO_REGISTRY
+from tests.support.fault_proxy import fault_proxy
+from tests.support.lives import LIVES
+from tests.support.saboteurs import Saboteur, Trouble
 from tests.support.waiting import until
 
 WORKERS = 4
 PATIENCE = caches.Patience(silence_seconds=2.0, watch_seconds=1)
-SILENT_SECONDS = 3.0
-VERBS = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 COMPARED = (
     kinds.APP,
     kinds.CONTROLLER_REVISION,
@@ -33,152 +32,100 @@ COMPARED = (
     kinds.SERVICE,
     kinds.INGRESS,
     kinds.POD_DISRUPTION_BUDGET,
+    kinds.HORIZONTAL_POD_AUTOSCALER,
+    kinds.JOB,
 )
 VOLATILE = frozenset(
     {
         *("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"),
         *("observedGeneration", "lastTransitionTime", "clusterIP", "clusterIPs"),
-        *("app.bex.co/app-uid", "app.bex.co/applied"),
+        *("app.bex.co/app-uid", "app.bex.co/applied", "at", "placedAt", "startedAt", "readyAt"),
+        *("batch.kubernetes.io/controller-uid", "controller-uid"),
     }
 )
-
-ON_WRITE = {
-    "crash": None,
-    "reset": Fault(0),
-    "late reset": Fault(0, after=True),
-    "conflict": Fault(409, '{"kind":"Status","code":409,"reason":"Conflict","message":"moved"}'),
-    "busy": Fault(429, '{"kind":"Status","code":429}', {"Retry-After": "0.05"}),
-    "error": Fault(500, '{"kind":"Status","code":500}'),
-    "unavailable": Fault(503, "no backend"),
-    "late time-out": Fault(504, '{"kind":"Status","code":504}', after=True),
-}
-"""What may become of a write; the late ones are told after the server has done it."""
-ON_EVENT = ("drop", "twice", "swap", "gone", "cut", "silence")
-"""What may become of a line of a watch."""
-_GONE = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}\n'
+CACHES = len(views.CHILDREN) + 4
+"""How many caches an operator keeps here."""
+LOOK_AGAIN_SECONDS = 2.0
+"""What changed without a write of the operator is looked for so often."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """One thing that goes wrong."""
+class Trial:
+    """A life, and what goes wrong in it; as text like "full life, 2 leaders: drop 3, crash 12"."""
 
-    kind: str
-    number: int
-    """At which write, or at which event that a watch tells, from 1."""
+    plan: tuple[Trouble, ...] = ()
+    leaders: int = 1
+    life: str = "life"
 
+    def __str__(self) -> str:
+        """Write what `read` reads."""
+        plan = ", ".join(f"{each.kind} {each.number}" for each in self.plan)
+        return f"{self.life}, {self.leaders} leaders: {plan}"
 
-Step = Callable[[client.Client, str], Awaitable[Any]]
-
-
-async def create(kube: client.Client, namespace: str) -> None:
-    """A new App."""
-    host = f"web.{namespace}.example.com"
-    await kube.create(app_manifest(namespace, replicas=2, host=host), field_manager="test")
-
-
-async def change(kube: client.Client, namespace: str) -> None:
-    """Another image."""
-    await _patch(kube, namespace, {"spec": {"image": "example.com/web:2"}})
-
-
-async def scale(kube: client.Client, namespace: str) -> None:
-    """One replica, which needs no disruption budget."""
-    await _patch(kube, namespace, {"spec": {"replicas": 1}})
+    @classmethod
+    def read(cls, text: str) -> "Trial":
+        """Read what was written."""
+        head, _, plan = text.partition(":")
+        life, _, leaders = head.partition(",")
+        pairs = (each.rpartition(" ") for each in plan.split(",") if each.strip())
+        troubles = tuple(Trouble(kind.strip(), int(number)) for kind, _, number in pairs)
+        return cls(troubles, int(leaders.split()[0]), life.strip())
 
 
-async def move(kube: client.Client, namespace: str) -> None:
-    """Another host."""
-    await _patch(kube, namespace, {"spec": {"host": f"new.{namespace}.example.com"}})
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """How the cluster looked after each step, and how many places there were to go wrong."""
+
+    ends: tuple[Any, ...]
+    writes: int
+    reads: int
+    events: int
 
 
-async def roll_back(kube: client.Client, namespace: str) -> None:
-    """Back to the first release."""
-    metadata = {"annotations": {"app.bex.co/rollback-to": "rev-1"}}
-    await _patch(kube, namespace, {"metadata": metadata})
+async def live(
+    server: ApiServer,
+    kube: client.Client,
+    namespace: str,
+    trial: Trial,
+    ends: Sequence[Any] | None = None,
+    *,
+    quiet_seconds: float = 0.0,
+) -> Lived:
+    """Live an App's life in *namespace*.
 
-
-async def suspend(kube: client.Client, namespace: str) -> None:
-    """Parked."""
-    await _patch(kube, namespace, {"spec": {"suspended": True}})
-
-
-async def delete(kube: client.Client, namespace: str) -> None:
-    """Deleted."""
-    await kube.delete(kinds.APP, "web", namespace)
-
-
-LIFE: tuple[Step, ...] = (create, change, scale, move, roll_back, suspend, delete)
-
-
-@dataclass
-class Saboteur:
-    """Counts writes and events, and does what the plan says."""
-
-    proxy: FaultProxy
-    plan: Sequence[Trouble]
-    writes: int = 0
-    crashed: asyncio.Event = field(default_factory=asyncio.Event)
-    events: int = 0
-    """Lines that told something for the first time."""
-    _told: set[Any] = field(default_factory=set)
-    _held: dict[str, bytes] = field(default_factory=dict)
-    """Lines that wait for the next one of their kind."""
-
-    def choose(self, request: web.Request) -> Fault | None:
-        """Decide on a request."""
-        if self.crashed.is_set():
-            return Fault(0)
-        if request.method not in VERBS or request.path.endswith("/events"):
-            return None
-        self.writes += 1
-        kind = self._due(self.writes, ON_WRITE)
-        if kind == "crash":
-            self.crashed.set()
-            return Fault(0, after=True)
-        return ON_WRITE[kind] if kind else None
-
-    def edit(self, line: bytes) -> bytes | None:
-        """Decide on a line of a watch."""
-        event = orjson.loads(line)
-        told_of = str(event["object"].get("kind"))
-        kind = self._due(self.events, ON_EVENT) if self._is_news(event) else None
-        if kind == "drop":
-            return None
-        if kind == "twice":
-            return line + line
-        if kind == "gone":
-            return _GONE
-        if kind == "swap":
-            held, self._held[told_of] = self._held.get(told_of), line
-            return held
-        if kind == "cut":
-            self.proxy.reset_watches()
-        if kind == "silence":
-            self.proxy.frozen.set()
-            asyncio.get_running_loop().call_later(SILENT_SECONDS, self.proxy.frozen.clear)
-        return line + self._held.pop(told_of, b"")
-
-    def _is_news(self, event: Any) -> bool:
-        """Count what is told for the first time; bookmarks and what is told anew do not count."""
-        metadata = event["object"].get("metadata", {})
-        news = (event["type"] == "DELETED", metadata.get("uid"), metadata.get("resourceVersion"))
-        if event["type"] == "BOOKMARK" or news in self._told:
-            return False
-        self._told.add(news)
-        self.events += 1
-        return True
-
-    def _due(self, number: int, kinds_of: Any) -> str | None:
-        for trouble in self.plan:
-            if trouble.number == number and trouble.kind in kinds_of:
-                return trouble.kind
-        return None
+    With *ends* it must come to look so after each step, whatever the plan breaks; else what it
+    looks like when nothing is left to do counts.
+    """
+    found = []
+    async with fault_proxy(server.kubeconfig) as (proxy, access):
+        saboteur = Saboteur(proxy, trial.plan)
+        proxy.choose, proxy.edit = saboteur.choose, saboteur.edit
+        proxy.edits_beginnings = False
+        running = asyncio.create_task(_keep_running(access, namespace, saboteur, trial.leaders))
+        scene = Scene(kube, namespace, saboteur, running, trial.leaders)
+        try:
+            for number, step in enumerate(LIVES[trial.life]):
+                held = saboteur.held
+                await step(kube, namespace)
+                wanted = ends[number] if ends is not None else None
+                what = f"after {step.__name__} ({number + 1}) the cluster looks as without faults"
+                found.append(await scene.comes_to(wanted, what))
+                if held is not None:
+                    await scene.deliver(wanted, harmless=number > 1)
+            await scene.stays_quiet(quiet_seconds)
+            if running.done():
+                running.result()
+        finally:
+            saboteur.delivered.set()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    return Lived(tuple(found), saboteur.writes, saboteur.reads, saboteur.events)
 
 
 @contextlib.asynccontextmanager
-async def operator(access: Any, namespace: str) -> AsyncIterator[app.Controller]:
+async def operator(access: Any, namespace: str, name: str) -> AsyncIterator[app.Controller]:
     """One operator at work in a namespace, with little patience."""
-    async with client.Client(access) as kube:
+    async with client.Client(access, user_agent=name) as kube:
         seen, counted = views.make(kube, namespace), metrics.Metrics()
         for cache in seen.all:
             cache.patience = PATIENCE
@@ -209,110 +156,128 @@ async def _work(seen: views.Views, controller: app.Controller) -> None:
     await controller.work()
 
 
-async def live(
-    server: ApiServer,
-    kube: client.Client,
-    namespace: str,
-    plan: Sequence[Trouble],
-    ends: Sequence[Any] | None = None,
-    *,
-    leaders: int = 1,
-    quiet_seconds: float = 0.0,
-) -> list[Any]:
-    """Live an App's life in *namespace*; return how the cluster looked after each step.
-
-    With *ends* it must come to look so after each step, whatever the plan breaks; else what it
-    looks like when nothing is left to do counts.
-    """
-    found = []
-    async with fault_proxy(server.kubeconfig) as (proxy, access):
-        saboteur = Saboteur(proxy, plan)
-        proxy.choose, proxy.edit = saboteur.choose, saboteur.edit
-        proxy.edits_beginnings = False
-        running = asyncio.create_task(_keep_running(access, namespace, saboteur, leaders))
-        try:
-            for number, step in enumerate(LIFE):
-                await step(kube, namespace)
-                wanted = ends[number] if ends is not None else None
-                what = f"after {step.__name__} the cluster looks as without faults"
-                found.append(await _settled(kube, namespace, saboteur, wanted, what, running))
-            await _stays_quiet(saboteur, quiet_seconds, leaders)
-            if running.done():
-                running.result()
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-    return found
-
-
 async def _keep_running(access: Any, namespace: str, saboteur: Saboteur, leaders: int) -> None:
     """Run the operator, and its successor after each crash."""
     while True:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(leaders):
-                await stack.enter_async_context(operator(access, namespace))
+            for number in range(leaders):
+                await stack.enter_async_context(operator(access, namespace, f"leader-{number}"))
             await saboteur.crashed.wait()
         saboteur.crashed.clear()
 
 
-async def _settled(
-    kube: client.Client,
-    namespace: str,
-    saboteur: Saboteur,
-    wanted: Any,
-    what: str,
-    running: asyncio.Task[None],
-) -> Any:
-    found: Any = None
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where a life is lived, as one who looks at it sees it."""
 
-    async def as_wanted() -> bool:
-        nonlocal found
-        if running.done():
-            running.result()
-        before, found = found, await world(kube, namespace)
-        if wanted is not None:
+    kube: client.Client
+    namespace: str
+    saboteur: Saboteur
+    running: asyncio.Task[None]
+    leaders: int
+
+    async def comes_to(self, wanted: Any, what: str) -> Any:
+        """Wait until the cluster looks as *wanted*, or, if that is None, no longer changes."""
+        found: Any = None
+        looked, due = -1, 0.0
+
+        async def as_wanted() -> bool:
+            nonlocal found, looked, due
+            if self.running.done():
+                self.running.result()
+            answered = self.saboteur.proxy.answered
+            if answered == looked and time.monotonic() < due:
+                return False
+            if wanted is None:
+                writes = self.saboteur.writes
+                await self.look_again(times=1)
+                found = await world(self.kube, self.namespace)
+                return self.saboteur.writes == writes > 0
+            looked, due = answered, time.monotonic() + LOOK_AGAIN_SECONDS
+            found = await world(self.kube, self.namespace, wanted)
             return bool(found == wanted)
-        writes = saboteur.writes
-        await asyncio.sleep(0.5)
-        return writes > 0 and found == before and saboteur.writes == writes
 
-    try:
-        await until(as_wanted, what)
-    except AssertionError as exc:
-        raise AssertionError(f"{exc}: {difference(found, wanted)}") from None
-    return found
+        try:
+            await until(as_wanted, what)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}: {difference(found, wanted)}") from None
+        return found
+
+    async def deliver(self, wanted: Any, *, harmless: bool) -> None:
+        """Let what was held reach the server: by now it must change nothing.
+
+        What makes an object for the first time cannot say what it was decided from: then others
+        put right what it does.
+        """
+        what = self.saboteur.held
+        before = await versions(self.kube, self.namespace)
+        self.saboteur.held = None
+        self.saboteur.delivered.set()
+
+        async def answered() -> bool:
+            return bool(self.saboteur.proxy.held)
+
+        await until(answered, f"the server answers {what}")
+        if harmless:
+            after = await versions(self.kube, self.namespace)
+            answer = self.saboteur.proxy.held[-1]
+            assert after == before, f"{what} came late and did harm ({answer})"
+        await self.comes_to(wanted, f"{what} that came late has no consequence")
+
+    async def stays_quiet(self, seconds: float) -> None:
+        """See that everything is looked at anew and nothing is written any more.
+
+        Before, every leader may learn what the others have done: one that was kept in the dark
+        still tries what is done.
+        """
+        await self.look_again()
+        writes = self.saboteur.writes
+        await self.look_again(times=1)
+        await asyncio.sleep(seconds)
+        assert self.saboteur.writes == writes, "something is written though all is as it should be"
+
+    async def look_again(self, times: int = 2) -> None:
+        """Wait until every cache of every leader has asked for everything anew.
+
+        Once one asks a second time, the first is through.
+        """
+        before = self._beginnings()
+
+        async def looked_again() -> bool:
+            if self.running.done():
+                self.running.result()
+            now = self._beginnings()
+            return len(now) >= self.leaders * CACHES and all(
+                count >= before[each] + times for each, count in now.items()
+            )
+
+        await until(looked_again, "the caches ask for everything anew")
+
+    def _beginnings(self) -> Counter[tuple[str, str]]:
+        return Counter(self.saboteur.beginnings)
 
 
-async def _stays_quiet(saboteur: Saboteur, seconds: float, leaders: int) -> None:
-    """See that everything is looked at anew and nothing is written any more.
+async def world(kube: client.Client, namespace: str, wanted: Any = None) -> dict[str, Any]:
+    """Everything that is there, without what differs from run to run.
 
-    Before, every leader may learn what the others have done: one that was kept in the dark still
-    tries what is done.
+    Not all of it, where what was found so far is not as *wanted* already.
     """
-    await _look_again(saboteur, leaders)
-    writes = saboteur.writes
-    await _look_again(saboteur, leaders)
-    await asyncio.sleep(seconds)
-    assert saboteur.writes == writes, "something is written though all is as it should be"
-
-
-async def _look_again(saboteur: Saboteur, leaders: int) -> None:
-    """Wait until the caches ask for everything anew."""
-    asked = len(saboteur.proxy.requests)
-
-    async def looked_again() -> bool:
-        return len(saboteur.proxy.requests) > asked + 6 * len(views.CHILDREN) * leaders
-
-    await until(looked_again, "the caches ask for everything anew")
-
-
-async def world(kube: client.Client, namespace: str) -> dict[str, Any]:
-    """Everything that is there, without what differs from run to run."""
     found = {}
     for kind in COMPARED:
         for item in (await kube.list(kind, namespace)).items:
             found[f"{kind.kind}/{item['metadata']['name']}"] = _comparable(item, namespace)
+        if wanted is not None and any(wanted.get(each) != found[each] for each in found):
+            break
     return found
+
+
+async def versions(kube: client.Client, namespace: str) -> dict[str, str]:
+    """In which version everything is there."""
+    return {
+        f"{kind.kind}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+        for kind in COMPARED
+        for item in (await kube.list(kind, namespace)).items
+    }
 
 
 def difference(one: Any, other: Any, path: str = "") -> str:
@@ -321,7 +286,11 @@ def difference(one: Any, other: Any, path: str = "") -> str:
         for key in sorted({*one, *other}):
             if one.get(key) != other.get(key):
                 return difference(one.get(key), other.get(key), f"{path}/{key}")
-    return f"{path}: {one!r:.200} instead of {other!r:.200}"
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, (each, peer) in enumerate(zip(one, other, strict=True)):
+            if each != peer:
+                return difference(each, peer, f"{path}/{number}")
+    return f"{path}: {one!r:.300} instead of {other!r:.300}"
 
 
 def _comparable(value: Any, namespace: str) -> Any:
@@ -330,7 +299,3 @@ def _comparable(value: Any, namespace: str) -> Any:
     if isinstance(value, list):
         return [_comparable(each, namespace) for each in value]
     return value.replace(namespace, "NS") if isinstance(value, str) else value
-
-
-async def _patch(kube: client.Client, namespace: str, body: dict[str, Any]) -> None:
-    await kube.patch(kinds.APP, "web", namespace, body, field_manager="test")

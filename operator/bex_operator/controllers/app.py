@@ -130,7 +130,7 @@ class Controller:
         outcome = self._hosts(owner, wanted)
         wanted, release = settled.wanted, settled.release
         rendered = workload.render(wanted, owner, release, outcome.granted, self._policy.issuer)
-        leaving = await self._applier.apply(owner, rendered)
+        leaving = await self._applier.apply(settled.manifest, rendered)
         now = self._clock()
         lacking = self._lacking(manifest, outcome.granted)
         observed = self._observe(settled.manifest, settled.standing, leaving, lacking)

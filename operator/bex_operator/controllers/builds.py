@@ -20,7 +20,7 @@ from bex_operator.controllers import (
     views,
 )
 from bex_operator.git import errors as git_errors
-from bex_operator.kube import build_logs, caches, errors, kinds
+from bex_operator.kube import build_logs, caches, client, errors, kinds
 from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
 
 if TYPE_CHECKING:
@@ -179,13 +179,18 @@ class Builder:
         self._writer.count("apply", "Secret")
         await self._writer.kube.apply(secret, field_manager=children.FIELD_MANAGER)
         self._writer.count("patch", "Job")
-        released = await self._writer.kube.patch(
-            kinds.JOB,
-            order.job,
-            self._platform.namespace,
-            {"spec": {"suspend": False}, "metadata": {"uid": job["metadata"]["uid"]}},
-            field_manager=children.FIELD_MANAGER,
-        )
+        try:
+            released = await self._writer.kube.patch(
+                kinds.JOB,
+                order.job,
+                self._platform.namespace,
+                build_outcomes.release(job),
+                content_type=client.JSON_PATCH,
+                field_manager=children.FIELD_MANAGER,
+            )
+        except errors.Invalid as moved:
+            # Another leader may have seen to it that it is cancelled: then it never runs.
+            raise children.Moved(f"Job {order.job!r} is ahead of the caches") from moved
         self._jobs.put(released)
         _log.info("build.started", job=order.job, commit=order.commit, repo=order.source.repo)
 
@@ -254,6 +259,8 @@ class Builder:
         # In one write: a build that is told to be cancelled never goes on.
         body: Object = {"metadata": {"annotations": noted}}
         body |= {"spec": {"suspend": True}} if cancel is not None else {}
+        # What has been noted of its end stays: another leader may have come first.
+        body["metadata"]["resourceVersion"] = metadata["resourceVersion"]
         self._writer.count("patch", "Job")
         written = await kube.patch(
             kinds.JOB,

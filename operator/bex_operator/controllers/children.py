@@ -5,20 +5,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import prometheus_client as prometheus
-import structlog
 
 from bex_operator.api import names
 from bex_operator.controllers import metrics
 from bex_operator.kube import caches, client, errors, kinds
-from bex_operator.plan import differences, workload
+from bex_operator.plan import differences, history, workload
 
 Object = dict[str, Any]
 
 FIELD_MANAGER = names.MANAGED_BY
 HANDOVER_MANAGER = f"{FIELD_MANAGER}-handover"
 _TRIES = 3
-
-_log = structlog.get_logger(__name__)
 
 
 class NameTaken(Exception):
@@ -31,7 +28,7 @@ class NameTaken(Exception):
 
 
 class Moved(Exception):
-    """The object changes faster than we can follow; try again later."""
+    """Something changes faster than we can follow; try again later."""
 
 
 class Writer:
@@ -61,13 +58,29 @@ class Writer:
             and differences.holds(observed, wanted)
         )
 
-    async def ensure(self, cache: caches.Cache, wanted: Object, uid: str) -> Object | None:
-        """Make the child as *wanted*; return it, or None while an old one is on its way out.
+    async def check_current(self, manifest: Object) -> Object:
+        """See that what follows is of what the App says now; return the App object as it is.
+
+        Whoever still has the spec of before, while another leader acts on the new one, would undo
+        what that one does.
 
         Raises:
-            NameTaken: the object there is not of the App with *uid*.
+            Moved: it says something else by now.
         """
-        metadata = wanted["metadata"]
+        metadata = manifest["metadata"]
+        live = await self.kube.get(kinds.APP, metadata["name"], metadata["namespace"])
+        if history.is_older(manifest, live):
+            raise Moved(f"App {metadata['name']!r} is ahead of the caches")
+        return live
+
+    async def ensure(self, cache: caches.Cache, wanted: Object, manifest: Object) -> Object | None:
+        """Make the App's child as *wanted*; return it, or None while an old one is on its way out.
+
+        Raises:
+            NameTaken: the object there is not the App's.
+            Moved: it is not the one observed any more, and nor is the App.
+        """
+        metadata, uid = wanted["metadata"], manifest["metadata"]["uid"]
         observed = cache.get(metadata["namespace"], metadata["name"])
         for _ in range(_TRIES):
             if observed is not None:
@@ -80,6 +93,7 @@ class Writer:
             try:
                 written = await self._apply(wanted, observed)
             except (errors.Conflict, errors.Invalid) as refused:
+                await self.check_current(manifest)
                 observed = await self._live(cache, wanted, refused)
                 continue
             cache.put(written)
@@ -104,7 +118,7 @@ class Writer:
         return written
 
     async def hand_over(
-        self, cache: caches.Cache, wanted: workload.Workload, owner: workload.Owner
+        self, cache: caches.Cache, wanted: workload.Workload, manifest: Object
     ) -> None:
         """Leave the Deployment's replicas to the autoscaler, at a number that it may have.
 
@@ -113,11 +127,14 @@ class Writer:
 
         Raises:
             errors.Conflict: the Deployment is no longer the one observed.
+            Moved: nor is the App.
         """
-        observed = cache.get(owner.namespace, owner.name)
+        app = manifest["metadata"]
+        observed = cache.get(app["namespace"], app["name"])
         replicas = workload.handover(wanted, observed)
-        if replicas is None or observed is None or not differences.owned_by(observed, owner.uid):
+        if replicas is None or observed is None or not differences.owned_by(observed, app["uid"]):
             return
+        await self.check_current(manifest)
         self.count("apply", observed["kind"])
         kept = ("name", "namespace", "uid", "resourceVersion")
         metadata = {key: observed["metadata"][key] for key in kept}
@@ -125,18 +142,24 @@ class Writer:
         body["spec"] = {"replicas": replicas}
         cache.put(await self.kube.apply(body, field_manager=HANDOVER_MANAGER))
 
-    async def remove(self, cache: caches.Cache, observed: Mapping[str, Any]) -> None:
-        """Ask for the deletion of exactly this object; that it is gone already is fine."""
+    async def remove(
+        self, cache: caches.Cache, observed: Mapping[str, Any], *, version: str | None = None
+    ) -> None:
+        """Ask for the deletion of exactly this object; that it is gone already is fine.
+
+        With a *version* only if it is still that one.
+
+        Raises:
+            errors.Conflict: another has taken its place, or so it seems: the caches will tell.
+        """
         metadata, kind = observed["metadata"], cache.scope.kind
         self.count("delete", kind.kind)
         try:
             await self.kube.delete(
-                kind, metadata["name"], metadata["namespace"], uid=metadata["uid"]
+                kind, metadata["name"], metadata["namespace"], uid=metadata["uid"], version=version
             )
         except errors.NotFound:
             cache.drop(metadata["namespace"], metadata["name"])
-        except errors.Conflict:
-            _log.info("child.replaced", kind=kind.kind, name=metadata["name"])
 
     async def remove_all(
         self, cached: Mapping[str, caches.Cache], children: Sequence[Mapping[str, Any]]
@@ -154,24 +177,33 @@ class Writer:
                 raise result
         return failed
 
-    async def remove_stale(self, cache: caches.Cache, namespace: str, name: str, uid: str) -> None:
-        """Delete a child that the App must no longer have, if it is the App's."""
-        observed = cache.get(namespace, name)
+    async def remove_stale(self, cache: caches.Cache, manifest: Object) -> None:
+        """Delete a child that the App must no longer have, if it is the App's.
+
+        Raises:
+            Moved: the App may want it again.
+        """
+        metadata = manifest["metadata"]
+        observed = cache.get(metadata["namespace"], metadata["name"])
         if observed is None or "deletionTimestamp" in observed["metadata"]:
             return
-        if differences.owned_by(observed, uid):
-            await self.remove(cache, observed)
+        if differences.owned_by(observed, metadata["uid"]):
+            await self.check_current(manifest)
+            version = observed["metadata"]["resourceVersion"]
+            await self.remove(cache, observed, version=version)
 
     async def _apply(self, wanted: Object, observed: Object | None) -> Object:
         """Apply; without force where nothing of ours is known to be.
 
-        A foreign object of the name conflicts in its selector, and stays untouched. With the UID
-        set, an object that took the place of ours meanwhile conflicts too.
+        A foreign object of the name conflicts in its selector, and stays untouched. With UID and
+        version set, so does one that took the place of ours meanwhile, and one that another leader
+        has written since: this may be the older.
         """
         self.count("apply", wanted["kind"])
         if observed is None:
             return await self.kube.apply(wanted, field_manager=FIELD_MANAGER, force=False)
-        metadata = wanted["metadata"] | {"uid": observed["metadata"]["uid"]}
+        seen = {key: observed["metadata"][key] for key in ("uid", "resourceVersion")}
+        metadata = wanted["metadata"] | seen
         return await self.kube.apply(wanted | {"metadata": metadata}, field_manager=FIELD_MANAGER)
 
     async def _live(

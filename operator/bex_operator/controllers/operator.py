@@ -54,7 +54,7 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
     """Run until *stop* is set."""
     counted = metrics.Metrics()
     async with (
-        client.Client(_access(settings), user_agent="bex-operator") as kube,
+        _client(settings) as (kube, election),
         digests.Digests(settings.registries, settings.registry_key) as images,
         _building(settings, kube, counted) as builder,
     ):
@@ -92,9 +92,23 @@ async def operate(settings: operator_settings.Settings, stop: asyncio.Event) -> 
             _log.info("operator.started", health_port=port, server=kube.server)
             if await _unless(stop, _wait_synced(watched)):
                 _log.info("operator.synced", apps=len(seen.apps))
-                await _lead(settings, kube, controller, keeper, counted, stop)
+                await _lead(election, controller, keeper, counted, stop)
             await told.drain()
     _log.info("operator.stopped")
+
+
+@contextlib.asynccontextmanager
+async def _client(
+    settings: operator_settings.Settings,
+) -> AsyncIterator[tuple[client.Client, leases.Election | None]]:
+    """Open the way to the API server; where a leader is elected, nobody else writes on it."""
+    async with client.Client(_access(settings), user_agent="bex-operator") as kube:
+        if not settings.leader_elect:
+            yield kube, None
+            return
+        lease = leases.Lease(settings.lease_namespace, "bex-operator", settings.identity)
+        election = leases.Election(kube, lease)
+        yield kube.fenced(election.check), election
 
 
 @contextlib.asynccontextmanager
@@ -156,24 +170,20 @@ def _render(
 
 
 async def _lead(
-    settings: operator_settings.Settings,
-    kube: client.Client,
+    election: leases.Election | None,
     controller: app.Controller,
     keeper: registry_care.Keeper | None,
     counted: metrics.Metrics,
     stop: asyncio.Event,
 ) -> None:
     """Act, if need be only while holding the lease."""
-    if not settings.leader_elect:
+    if election is None:
         counted.leading.set(1)
         await _work(controller, keeper, stop)
         return
-    election = leases.Election(
-        kube, leases.Lease(settings.lease_namespace, "bex-operator", settings.identity)
-    )
     if not await _unless(stop, election.acquire()):
         return
-    _log.info("operator.leading", identity=settings.identity)
+    _log.info("operator.leading", identity=election.lease.identity)
     counted.leading.set(1)
     lost = asyncio.create_task(election.hold())
     stopping = asyncio.create_task(stop.wait())

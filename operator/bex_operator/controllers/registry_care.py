@@ -53,6 +53,8 @@ async def collect(
     others = [each for kind in _NAMING for each in (await kube.list(kind)).items]
     facts = collection.read_facts(apps.items, jobs.items, others)
     going = collection.unreachable(listed, facts)
+    # What goes is gone for whoever leads.
+    kube.fence()
     report = await registry.collect(going, dry_run=dry_run, grace_seconds=grace_seconds)
     return Collected(tuple(going), report)
 

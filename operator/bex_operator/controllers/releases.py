@@ -127,7 +127,7 @@ class Keeper:
         record = history.find(known, newest.number)
         if record is None:
             if newest.number > 1:
-                await self._check_current(manifest)
+                await self._writer.check_current(manifest)
             try:
                 made = history.opened(wish, newest, known[-1] if known else None)
                 made = history.signed(
@@ -142,11 +142,11 @@ class Keeper:
                 absent = _absent(wish.wanted, exc)
                 return self._stay(manifest, wish.wanted, absent, known, before)
             known = (*known, record)
-            await self._forget(owner, known, before)
+            await self._forget(manifest, known, before)
         gate = self._gate(owner, wish.wanted, known[-1], running, before)
         choice = standings.choose(known, running, before, gate)
         if choice.starts:
-            await self._start(owner, history.pinned(wish.wanted, known[-1]), newest)
+            await self._start(manifest, history.pinned(wish.wanted, known[-1]), newest)
         return _settled(manifest, wish.wanted, choice)
 
     def _stay(
@@ -199,8 +199,16 @@ class Keeper:
         )
         return predeploy.gate(released, situation, now=self._clock())
 
-    async def _start(self, owner: workload.Owner, wanted: app.App, release: status.Release) -> None:
-        """Make the Job of a release; one that the caches did not have yet counts."""
+    async def _start(self, manifest: Object, wanted: app.App, release: status.Release) -> None:
+        """Make the Job of a release; one that the caches did not have yet counts.
+
+        Another leader may have seen its end, and the Job may be gone since.
+        """
+        live = await self._writer.check_current(manifest)
+        now, then = ((each.get("status") or {}).get("preDeploy") for each in (live, manifest))
+        if now != then:
+            raise children.Moved(f"{releases.revision(release)} has a command that ran already")
+        owner = workload.owner_of(manifest)
         made = predeploy.render(wanted, owner, release)
         await self._writer.create(self._views.jobs, made, owner.uid)
 
@@ -227,17 +235,6 @@ class Keeper:
             record = await self._resolved(record)
         return await self._keep(owner, record)
 
-    async def _check_current(self, manifest: Object) -> None:
-        """See that a further release is of what the App says now.
-
-        Whoever still has the spec of before, while another leader has released the new one, would
-        take it for a change and roll the pods back.
-        """
-        metadata = manifest["metadata"]
-        live = await self._writer.kube.get(kinds.APP, metadata["name"], metadata["namespace"])
-        if history.is_older(manifest, live):
-            raise children.Moved(f"App {metadata['name']!r} is ahead of the caches")
-
     async def _resolved(self, record: records.Record) -> records.Record:
         try:
             digest = await self._resolve(record.image)
@@ -258,18 +255,21 @@ class Keeper:
 
     async def _forget(
         self,
-        owner: workload.Owner,
+        manifest: Object,
         known: Sequence[records.Record],
         before: status.AppStatus | None,
     ) -> None:
+        owner = workload.owner_of(manifest)
         serving = before.active_revision if before else None
         spare = {
             f"{owner.name}-{each.revision}"
             for each in history.superfluous(known, serving, known[-1].rollback_to)
         }
-        for manifest in self._views.records_of(owner.namespace, owner.name):
-            if manifest["metadata"]["name"] in spare:
-                await self._writer.remove(self._views.records, manifest)
+        if spare:
+            await self._writer.check_current(manifest)
+        for each in self._views.records_of(owner.namespace, owner.name):
+            if each["metadata"]["name"] in spare:
+                await self._writer.remove(self._views.records, each)
 
 
 def given_up_seconds(before: status.AppStatus | None, after: status.AppStatus) -> float | None:

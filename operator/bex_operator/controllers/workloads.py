@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bex_operator.controllers import children, views, wakes
-from bex_operator.kube import kinds
-from bex_operator.plan import workload
+from bex_operator.kube import caches, kinds
+from bex_operator.plan import history, workload
 
 Object = dict[str, Any]
 Pairs = Sequence[tuple[kinds.Kind, Object | None]]
@@ -20,7 +20,7 @@ class Applier:
         self._writer = writer
         self._wakes = waking
 
-    async def apply(self, owner: workload.Owner, wanted: workload.Workload) -> list[str]:
+    async def apply(self, manifest: Object, wanted: workload.Workload) -> list[str]:
         """Write all children; return the kinds that must leave before they can be made.
 
         A failure is raised after all others are through. An autoscaler comes after the Deployment
@@ -28,27 +28,28 @@ class Applier:
         """
         autoscaler = (kinds.HORIZONTAL_POD_AUTOSCALER, wanted.autoscaler)
         if wanted.autoscaler is None:
-            await self._settle(owner, *autoscaler)
+            await self._settle(manifest, *autoscaler)
         else:
             deployments = self._views.children[kinds.DEPLOYMENT.kind]
-            await self._writer.hand_over(deployments, wanted, owner)
+            await self._writer.hand_over(deployments, wanted, manifest)
         pairs: Pairs = (
             (kinds.DEPLOYMENT, wanted.deployment),
             (kinds.SERVICE, wanted.service),
             (kinds.INGRESS, wanted.ingress),
             (kinds.POD_DISRUPTION_BUDGET, wanted.budget),
         )
-        leaving = await self._settle_all(owner, pairs)
+        leaving = await self._settle_all(manifest, pairs)
         if wanted.autoscaler is not None:
-            leaving += await self._settle_all(owner, (autoscaler,))
+            leaving += await self._settle_all(manifest, (autoscaler,))
         return leaving
 
-    async def _settle_all(self, owner: workload.Owner, pairs: Pairs) -> list[str]:
+    async def _settle_all(self, manifest: Object, pairs: Pairs) -> list[str]:
+        owner = workload.owner_of(manifest)
         due = [pair for pair in pairs if not self._is_settled(owner, *pair)]
         if not due:
             return []
         results = await asyncio.gather(
-            *(self._settle(owner, kind, child) for kind, child in due),
+            *(self._settle(manifest, kind, child) for kind, child in due),
             return_exceptions=True,
         )
         for result in results:
@@ -56,21 +57,37 @@ class Applier:
                 raise result
         return [kind.kind for (kind, _), result in zip(due, results, strict=True) if not result]
 
+    async def _keep_up(self, cache: caches.Cache, manifest: Object) -> None:
+        """See that the App is no older than its child: another leader may have changed both.
+
+        Watches tell in no order among each other, and *manifest* may have been read before what
+        took long: the newer child would be taken for damage.
+        """
+        metadata = manifest["metadata"]
+        kept = self._views.apps.get(metadata["namespace"], metadata["name"])
+        if kept is not None and history.is_older(manifest, kept):
+            raise children.Moved(f"App {metadata['name']!r} has changed meanwhile")
+        known = max(self._views.apps.seen, int(metadata["resourceVersion"]))
+        if cache.told_of(metadata["namespace"], metadata["name"]) > known:
+            await self._writer.check_current(manifest)
+
     def _is_settled(self, owner: workload.Owner, kind: kinds.Kind, wanted: Object | None) -> bool:
         cache = self._views.children[kind.kind]
         if wanted is None:
             return (owner.namespace, owner.name) not in cache
         return self._writer.has(cache, wanted, owner.uid)
 
-    async def _settle(self, owner: workload.Owner, kind: kinds.Kind, wanted: Object | None) -> bool:
+    async def _settle(self, manifest: Object, kind: kinds.Kind, wanted: Object | None) -> bool:
         """Make or remove one child; False while an old one is on its way out."""
         cache = self._views.children[kind.kind]
         if wanted is None:
-            await self._writer.remove_stale(cache, owner.namespace, owner.name, owner.uid)
+            await self._writer.remove_stale(cache, manifest)
             return True
-        before = cache.get(owner.namespace, owner.name)
-        after = await self._writer.ensure(cache, wanted, owner.uid)
+        key = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        before = cache.get(*key)
+        await self._keep_up(cache, manifest)
+        after = await self._writer.ensure(cache, wanted, manifest)
         if kind is kinds.INGRESS and after is not before:
             # The watch will not tell of our own write, but losers wait for hosts given up.
-            self._wakes.claimants(before, after, (owner.namespace, owner.name))
+            self._wakes.claimants(before, after, key)
         return after is not None

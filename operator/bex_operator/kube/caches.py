@@ -136,6 +136,17 @@ class Cache:
         """Count the objects under each value of the index, without reading any."""
         return self._store.tally(index)
 
+    @property
+    def seen(self) -> int:
+        """Everything up to this version has been told."""
+        return self._seen
+
+    def told_of(self, namespace: str, name: str) -> int:
+        """Return the newest version that anything of the name has or ended in; 0 if unknown."""
+        key = namespace, name
+        entry = self._store.entry(key)
+        return max(entry.version if entry is not None else 0, self._graves.get(key, 0))
+
     def keys(self) -> list[Key]:
         """Return the keys of everything there is."""
         return list(self._store)
@@ -165,7 +176,7 @@ class Cache:
         """Learn what there is, and watch, until cancelled."""
         pause, by_pages = FIRST_RETRY_SECONDS, False
         while True:
-            before = self._seen
+            before, began = self._seen, time.monotonic()
             learn = self._list if by_pages or not self._streams else self._stream
             # Where watches break on the way, every other try does without one.
             by_pages = not by_pages
@@ -177,7 +188,8 @@ class Cache:
                 _log.warning("cache.retry", kind=self.scope.kind.kind, error=str(exc)[:300])
                 if self.scope.optional and isinstance(exc, errors.NotFound):
                     self.synced.set()
-            if self._seen != before:
+            # One that was long at peace is asked for anew at once: meanwhile nobody looks.
+            if self._seen != before or time.monotonic() - began > pause:
                 pause = FIRST_RETRY_SECONDS
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             pause = min(pause * 2, MAX_RETRY_SECONDS)

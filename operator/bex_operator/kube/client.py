@@ -16,6 +16,7 @@ Object = dict[str, Any]
 PAGE_SIZE = 500
 
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _DELETED = b'{"type":"DELETED"'
 _VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
@@ -192,6 +193,7 @@ class Client(transport.Transport):
         namespace: str | None = None,
         *,
         uid: str | None = None,
+        version: str | None = None,
         propagation: str = "Background",
         grace_seconds: int | None = None,
     ) -> None:
@@ -199,11 +201,12 @@ class Client(transport.Transport):
 
         Raises:
             errors.NotFound: it is gone already.
-            errors.Conflict: the object of that name is not the one with *uid*.
+            errors.Conflict: the object of that name is not the one with *uid*, or not in *version*.
         """
         options: Object = {"propagationPolicy": propagation}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        seen = {"uid": uid, "resourceVersion": version}
+        if any(seen.values()):
+            options["preconditions"] = {key: value for key, value in seen.items() if value}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
         await self.request("DELETE", kind.path(namespace, name), body=options)

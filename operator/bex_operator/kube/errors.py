@@ -3,6 +3,7 @@
     KubeError
     ├── BadKubeconfig            the file cannot be used: mend it
     ├── UnknownKind              the server does not serve this kind (yet)
+    ├── NotLeading               somebody else may act by now: leave it to them
     ├── Unreachable              no usable answer: connection, TLS, timeout, garbled body; try again
     └── ApiError                 the server answered with a Status
         ├── BadRequest (400)  Unauthorized (401)  Forbidden (403)  NotFound (404)
@@ -32,6 +33,10 @@ class UnknownKind(KubeError):
         super().__init__(f"the API server does not serve kind {kind!r} of {api_version!r}")
         self.api_version = api_version
         self.kind = kind
+
+
+class NotLeading(KubeError):
+    """Nothing may be written: another process may hold the lease."""
 
 
 class Unreachable(KubeError):

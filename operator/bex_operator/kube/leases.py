@@ -7,6 +7,7 @@ record's times with ours, so clocks that differ or jump do no harm.
 import asyncio
 import contextlib
 import datetime
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -57,13 +58,24 @@ class Election:
         self._kube = kube
         self._sighting: _Sighting | None = None
         self._held: dict[str, Any] | None = None
+        self._renewed = -math.inf
+        """When the last renewal that came through was sent, on our clock."""
+
+    def check(self) -> None:
+        """See that nobody else can be the leader yet: for a process that was stopped for a while.
+
+        Raises:
+            errors.NotLeading: it took so long to renew that somebody may be.
+        """
+        if self._left_seconds() <= 0:
+            raise errors.NotLeading(f"the lease {self.lease.name!r} was not renewed in time")
 
     async def acquire(self) -> None:
         """Wait until we lead; a lease that is given up is taken at once."""
         freed = asyncio.Event()
         watching = asyncio.create_task(self._watch(freed))
         try:
-            while not await self._try():
+            while not await self._renew():
                 with contextlib.suppress(TimeoutError):
                     jitter = random.uniform(0.8, 1.2)  # noqa: S311
                     async with asyncio.timeout(self._retry_seconds * jitter):
@@ -75,18 +87,14 @@ class Election:
 
     async def hold(self) -> None:
         """Renew until it fails for too long or somebody else leads; then return."""
-        renewed = time.monotonic()
-        while time.monotonic() - renewed < RENEW_SECONDS:
-            await asyncio.sleep(RETRY_SECONDS)
-            began = time.monotonic()
+        while (left := self._left_seconds()) > 0:
+            await asyncio.sleep(min(RETRY_SECONDS, left))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RENEW_SECONDS - (began - renewed)):
-                    if await self._try():
-                        renewed = began
-                    elif self._held is None:
-                        return
+                async with asyncio.timeout(self._left_seconds()):
+                    if not await self._renew() and self._held is None:
+                        break
         _log.error("lease.lost", lease=self.lease.name)
-        self._held = None
+        self._held, self._renewed = None, -math.inf
 
     async def release(self) -> None:
         """Give the lease up, so that the next leader need not wait for its end."""
@@ -126,6 +134,17 @@ class Election:
                         if not holder:
                             freed.set()
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _left_seconds(self) -> float:
+        """For how long we lead for certain; none if we do not."""
+        return self._renewed + RENEW_SECONDS - time.monotonic()
+
+    async def _renew(self) -> bool:
+        began = time.monotonic()
+        if not await self._try():
+            return False
+        self._renewed = began
+        return True
 
     async def _try(self) -> bool:
         """Renew, or take what is free; False if somebody else leads or we could not ask."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+import copy
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -18,6 +19,7 @@ CONNECTIONS = 24
 """As many requests run at a time: each TLS connection takes memory on both sides. Streams have
 connections of their own beside these."""
 _JSON = "application/json"
+_ASKING = frozenset({"GET", "HEAD"})
 BUSY_RETRIES = 3
 BUSY_WAIT_SECONDS = 10.0
 
@@ -30,6 +32,14 @@ class Transport:
         self._user_agent = user_agent
         self._pool: connections.Pool | None = None
         self._turns = asyncio.Semaphore(CONNECTIONS)
+        self.fence: Callable[[], None] = lambda: None
+        """Called before each request that changes something; raises where none may be sent."""
+
+    def fenced(self, fence: Callable[[], None]) -> Self:
+        """Return the same way to the server, on which *fence* is asked before every write."""
+        made = copy.copy(self)
+        made.fence = fence
+        return made
 
     @property
     def server(self) -> str:
@@ -87,6 +97,8 @@ class Transport:
         request = self._request(method, path, params, content, headers)
         with self._errors(request):
             async with self._turns:
+                if method not in _ASKING:
+                    self.fence()
                 answer = await self._opened().exchange(request, REQUEST_SECONDS)
         _check(answer.status, answer.headers, answer.body)
         if answer.headers.get(b"content-type", b"").startswith(b"application/json"):

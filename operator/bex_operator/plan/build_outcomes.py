@@ -132,6 +132,19 @@ def is_held(job: Mapping[str, Any]) -> bool:
     return is_running(job) and bool(job["spec"].get("suspend"))
 
 
+def release(job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the JSON patch that lets a Job run which is held: only that one, and only as noted.
+
+    The note of one that was cancelled meanwhile makes the API server refuse the patch.
+    """
+    metadata = job["metadata"]
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": "/metadata/annotations", "value": metadata["annotations"]},
+        {"op": "replace", "path": "/spec/suspend", "value": False},
+    ]
+
+
 def outcome_of(
     job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], image: str, *, now: str
 ) -> dict[str, Any]:
