@@ -298,4 +298,9 @@ def _comparable(value: Any, namespace: str) -> Any:
         return {k: _comparable(v, namespace) for k, v in value.items() if k not in VOLATILE}
     if isinstance(value, list):
         return [_comparable(each, namespace) for each in value]
-    return value.replace(namespace, "NS") if isinstance(value, str) else value
+    return _alike(value).replace(namespace, "NS") if isinstance(value, str) else value
+
+
+def _alike(text: str) -> str:
+    """How a registry where nobody listens does not answer depends on how busy the machine is."""
+    return text.replace("ConnectionTimeoutError", "ClientConnectorError")
