@@ -11,7 +11,7 @@ import pytest
 
 from bex_operator import api
 from components.manifests import operator_pod
-from tests.local import machines, stack, traces
+from tests.local import docker_engine, machines, stack, traces
 from tests.support import waiting
 
 pytestmark = pytest.mark.timeout(3 * stack.UP_SECONDS)
@@ -20,7 +20,8 @@ ANSWER_SECONDS = 10
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[stack.Local]:
-    """The stack, up; nothing of it is left afterwards."""
+    """The stack, up; nothing of it is left afterwards but Debian's packages."""
+    docker_engine.install()
     before = traces.found()
     with stack.running() as made:
         yield made

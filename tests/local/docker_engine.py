@@ -91,8 +91,8 @@ def running() -> Iterator[Engine]:
         yield engine
 
 
-_ELSEWHERE = (Path("/etc/docker"), Path("/var/run/docker"))
-"""What an engine makes wherever it is told to keep its data."""
+_ELSEWHERE = (Path("/etc/docker/key.json"), Path("/etc/docker"), Path("/var/run/docker"))
+"""What an engine makes wherever it is told to keep its data; Debian's package brings the second."""
 
 
 def _command(engine: Engine) -> list[str]:
@@ -140,8 +140,10 @@ def _empty(engine: Engine) -> None:
 def _forget(folder: Path, fresh: Sequence[Path]) -> None:
     mounts.unmount_below(folder)
     for path in (folder, *fresh):
-        if path.exists():
+        if path.is_dir():
             shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _run(command: list[str], env: Mapping[str, str], timeout: float) -> str:

@@ -119,7 +119,6 @@ class Local:
 @contextlib.contextmanager
 def running() -> Iterator[Local]:
     """Run everything that the stack stands on, and the stack; both are gone afterwards."""
-    docker_engine.install()
     tools = images.toolchain()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bex-local-")))
