@@ -30,15 +30,8 @@ def local() -> Iterator[stack.Local]:
 
 @pytest.fixture(scope="module")
 def hello(local: stack.Local) -> str:
-    """Where this host reaches the app: a port of the control plane's, which runs none of its pods.
-
-    An edge of the user's stands there: the program brings none with `platform: none`.
-    """
-    namespace = f"--namespace={api.NAMESPACE}"
-    local.kubectl("expose", "service", "hello", "--name=hello-door", "--type=NodePort", namespace)
-    (door,) = local.listed("services", namespace, "--field-selector=metadata.name=hello-door")
-    (leader,) = [node for node in local.nodes() if machines.is_control_plane(node)]
-    return f"http://{machines.address(leader)}:{door['spec']['ports'][0]['nodePort']}/"
+    """Where this host reaches the app."""
+    return _door(local, "hello")
 
 
 def test_machines_are_those_that_the_program_describes(local: stack.Local) -> None:
@@ -77,6 +70,15 @@ def test_hello_answers(local: stack.Local, hello: str) -> None:
     _wait_for_answer(hello)
     assert len(_hello_places(local)) == 2
     assert set(_hello_places(local)) <= machines.ready_workers(local.nodes())
+
+
+def test_app_of_a_public_image_runs_from_the_mirror(local: stack.Local) -> None:
+    """Machines take docker.io's names from there: there is no internet, and the name stays."""
+    door = _door(local, "whoami")
+
+    _wait_for_answer(door, by="whoami")
+    (pod,) = local.pods(api.NAMESPACE, "app.bex.co/app=whoami")
+    assert pod["spec"]["containers"][0]["image"].startswith("traefik/whoami")
 
 
 def test_second_up_changes_nothing(local: stack.Local) -> None:
@@ -133,9 +135,21 @@ def _hello_places(local: stack.Local) -> list[str]:
     return machines.places(local.pods(api.NAMESPACE, "app.bex.co/app=hello"))
 
 
-def _wait_for_answer(url: str) -> None:
+def _door(local: stack.Local, app: str) -> str:
+    """Open a port of the control plane's, which runs none of the app's pods.
+
+    An edge of the user's stands there: the program brings none with `platform: none`.
+    """
+    namespace, name = f"--namespace={api.NAMESPACE}", f"{app}-door"
+    local.kubectl("expose", "service", app, f"--name={name}", "--type=NodePort", namespace)
+    (door,) = local.listed("services", namespace, f"--field-selector=metadata.name={name}")
+    (leader,) = [node for node in local.nodes() if machines.is_control_plane(node)]
+    return f"http://{machines.address(leader)}:{door['spec']['ports'][0]['nodePort']}/"
+
+
+def _wait_for_answer(url: str, by: str = "hello") -> None:
     def answers() -> bool:
         with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - a machine's
-            return b"Hello from hello-" in answer.read()
+            return f"Hello from {by}-" in answer.read().decode()
 
-    waiting.wait_until(answers, f"hello answers at {url}")
+    waiting.wait_until(answers, f"{by} answers at {url}")

@@ -30,7 +30,9 @@ from tests.support import places, waiting
 ROOT = Path(__file__).parents[2]
 BEX = Path(sys.executable).with_name("bex")
 REGISTRY = "bex-zot"
-"""The registry's container, called like the one it stands in for."""
+"""The registry's container, called like the one it stands in for. It is the mirror, too."""
+PUBLIC = "traefik/whoami:latest"
+"""An image that the app `whoami` calls by its public name; the mirror has hello in its place."""
 PASSWORD = "test"
 UP_SECONDS = 1800
 CALL_SECONDS = 120
@@ -214,7 +216,8 @@ def _registry(engine: docker_engine.Engine, tools: toolchains.Toolchain) -> Iter
         layout = operator_image.ensure()
         digest = app_images.push(layout, f"{published}/bex/operator:1", toolchain=tools)
         hello = app_images.build_go_image(ROOT / "examples/hello-go", toolchain=tools)
-        app_images.push(hello, f"{published}/bex/hello-go:1", toolchain=tools)
+        for name in ("bex/hello-go:1", PUBLIC):
+            app_images.push(hello, f"{published}/{name}", toolchain=tools)
         yield f"localhost:5050/bex/operator@{digest}"
     finally:
         engine.docker("rm", "--force", "--volumes", REGISTRY)
@@ -228,22 +231,25 @@ def _settings(infra: Path) -> dict[str, Any]:
         "cni": "none",
         "platform": "none",
         "registryUrl": f"http://{REGISTRY}:{zot.PORT}",
+        # No file is taken from its folder: charts and manifests are left out.
+        "mirror": [f"{REGISTRY}:{zot.PORT}", "mirror"],
         "nodeImage": images.NODE,
         "loadBalancerImage": images.BALANCER,
         "kubernetesVersion": images.VERSION,
         "unhealthySeconds": 120,
         "workers": 2,
-        "apps": ["hello"],
+        "apps": ["hello", "whoami"],
     }
 
 
 def _project(
     folder: Path, engine: docker_engine.Engine, infra: Path, tools: toolchains.Toolchain
 ) -> Local:
-    """Lay out a copy of the program with its app `hello`."""
+    """Lay out a copy of the program with its apps `hello` and `whoami`."""
     project, programs = folder / "project", folder / "bin"
     (project / "apps").mkdir(parents=True)
-    for name in ("__main__.py", "Pulumi.yaml", "apps/__init__.py", "apps/hello.py"):
+    apps = [f"apps/{name}.py" for name in ("__init__", "hello", "whoami")]
+    for name in ("__main__.py", "Pulumi.yaml", *apps):
         shutil.copy(ROOT / name, project / name)
     programs.mkdir()
     (programs / "kubectl").symlink_to(tools.path("kubectl"))
