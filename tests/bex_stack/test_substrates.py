@@ -58,8 +58,11 @@ def without_choices(manifest: Mapping[str, Any]) -> Manifests:
     elsewhere nobody is these users.
     """
     plain: Manifests = json.loads(json.dumps(manifest))
-    if "subjects" in plain:
-        plain["subjects"] = [each for each in plain["subjects"] if each["kind"] != "User"]
+    named = [plain] if "subjects" in plain else []
+    if plain["kind"] == "FlowSchema":
+        named = plain["spec"]["rules"]
+    for each in named:
+        each["subjects"] = [one for one in each["subjects"] if one["kind"] != "User"]
     if plain["kind"] == "Deployment":
         pod = plain["spec"]["template"]["spec"]
         plain["spec"].pop("replicas")
