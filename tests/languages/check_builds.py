@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bex_operator.plan import builds as plan
+from bex_operator.plan import build_outcomes as plan
 from bex_stack import image_evidence
 from bex_stack.embedded import base_images, registry, toolchain
 from tests.integration.test_builds import BUILD_SECONDS, GO_PROGRAM, PYTHON_PROGRAM, Plant, plant
