@@ -60,7 +60,7 @@ check-caph: venv ## The hetzner overlay against CAPH's own definitions: make che
 
 check-builds: venv ## Go, Python and Node projects from git, with a Dockerfile and without, on base images made here.
 	@$(BIN)/bex setup --yes
-	$(BIN)/pytest --durations=0 -s tests/languages/check_builds.py
+	$(BIN)/pytest --durations=0 -s tests/languages/check_*.py
 
 check-registry: venv ## A registry's life of thousands of pushes, deploys, rollbacks and collections (SEED=1 ACTIONS=3000).
 	@$(BIN)/bex setup --yes
