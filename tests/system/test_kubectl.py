@@ -48,12 +48,12 @@ def test_get_shows_state_address_and_age(stack: stacks.Stack) -> None:
 
 
 def test_describe_tells_conditions_and_events(stack: stacks.Stack) -> None:
-    """With what happened to it, newest last."""
+    """With what the operator saw become of it."""
     said = kubectl(stack, "describe", "app", "hello")
 
     assert "Observed Generation:" in said
     assert "Type:                  Ready" in said
-    assert "bex-operator" in said.partition("Events:")[2]
+    assert "Deployed" in said.partition("Events:")[2]
 
 
 def test_explain_has_a_sentence_for_a_field(stack: stacks.Stack) -> None:
