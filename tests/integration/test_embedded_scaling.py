@@ -18,6 +18,8 @@ EXTRA = machine_config.Machine("worker-3", 3)
 def extra(embedded: support.Embedded) -> Iterator[machine_config.Machine]:
     """A third worker, removed again whatever a test did to it."""
     embedded.ensure_machine(EXTRA)
+    # A Ready node has its taint a moment longer, and pods go elsewhere meanwhile.
+    support.wait_until(lambda: not _taints(embedded), f"{EXTRA.name} has no taints")
     yield EXTRA
     machines.remove(embedded.instance, EXTRA)
     drain.forget_machine(embedded.instance, EXTRA.name)
@@ -27,9 +29,7 @@ def extra(embedded: support.Embedded) -> Iterator[machine_config.Machine]:
 def hello(embedded: support.Embedded, extra: machine_config.Machine) -> Iterator[str]:
     """The namespace of three pods behind a Service, one on each worker."""
     with embedded.namespace("test-scaling") as namespace:
-        wish = support.SPREAD["topologySpreadConstraints"][0]
-        soft = {"topologySpreadConstraints": [{**wish, "whenUnsatisfiable": "ScheduleAnyway"}]}
-        deployment = support.deployment(namespace, replicas=3, **soft)
+        deployment = support.deployment(namespace, replicas=3, **support.SPREAD)
         embedded.apply(deployment, support.service(namespace))
         support.wait_until(lambda: len(embedded.ready_pods(namespace)) == 3, "three pods are Ready")
         yield namespace
@@ -74,6 +74,13 @@ def test_a_drained_machine_leaves_without_a_failed_request(
     assert not [name for name in network.leftovers(embedded.instance) if name.endswith("-3")]
     assert not [name for name in supervision.states(embedded.instance) if EXTRA.name in name]
     assert failures == []
+
+
+def _taints(embedded: support.Embedded) -> list[dict[str, str]]:
+    """What keeps pods off the third worker."""
+    node = embedded.ask(lambda api: api.get(kinds.NODE, EXTRA.name))
+    taints: list[dict[str, str]] = node["spec"].get("taints", [])
+    return taints
 
 
 @contextlib.contextmanager

@@ -16,9 +16,11 @@ COMMAND_SECONDS = 180
 
 @pytest.fixture
 def declared(stack: stacks.Stack) -> Iterator[stacks.Stack]:
-    """The stack, as its program says again afterwards."""
+    """The stack, as its program says again afterwards: `up` alone does not ask what changed."""
     yield stack
+    stack.bex("refresh", "--yes")
     stack.up()
+    assert stack.apps()[0]["ready"] == "2/2"
 
 
 def kubectl(stack: stacks.Stack, *arguments: str) -> str:
