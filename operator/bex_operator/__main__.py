@@ -6,10 +6,12 @@ imported.
 
 import argparse
 import asyncio
+import gc
 import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import orjson
 import structlog
@@ -29,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bex_operator", description=__doc__.splitlines()[0])
     entries = parser.add_subparsers(dest="entry", required=True, metavar="ENTRY")
     chosen = next((word for word in argv if word in ENTRIES), None)
-    module = importlib.import_module(ENTRIES[chosen][0]) if chosen else None
+    module = _load(ENTRIES[chosen][0]) if chosen else None
     for name, (_, text) in ENTRIES.items():
         added = entries.add_parser(name, help=text, description=text)
         if name == chosen and module is not None:
@@ -47,6 +49,19 @@ def main(argv: Sequence[str]) -> int:
         log.error("process.failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400
         return 1
     return 0
+
+
+def _load(name: str) -> ModuleType:
+    """Import a module that stays for good: the collector need not look at what it makes.
+
+    A quarter of the time that a start takes would go to looking, and some of each look later.
+    """
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _configure_logs() -> None:

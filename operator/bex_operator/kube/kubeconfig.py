@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bex_operator.kube import errors
 
 
@@ -72,6 +70,9 @@ def load(path: Path, context: str | None = None) -> Access:
     Raises:
         errors.BadKubeconfig: naming the file and what is wrong; values are never quoted.
     """
+    # A pod reads none, and starts a moment sooner without the parser.
+    import yaml
+
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as exc:
