@@ -15,12 +15,15 @@ COMMAND_SECONDS = 180
 
 
 @pytest.fixture
-def declared(stack: stacks.Stack) -> Iterator[stacks.Stack]:
-    """The stack, as its program says again afterwards: `up` alone does not ask what changed."""
-    yield stack
-    stack.bex("refresh", "--yes")
-    stack.up()
-    assert stack.apps()[0]["ready"] == "2/2"
+def scaled(stack: stacks.Stack) -> Iterator[stacks.Stack]:
+    """The stack with an App of its own: who scales one by hand owns its replicas from then on."""
+    module = stack.write_app("scaled")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        module.unlink()
+        stack.up()
 
 
 def kubectl(stack: stacks.Stack, *arguments: str) -> str:
@@ -75,17 +78,15 @@ def test_refusal_has_the_words_of_the_model(stack: stacks.Stack) -> None:
     assert "must be a full host name of at least two labels" in refused.value.stderr
 
 
-def test_scale_is_followed_to_ready(declared: stacks.Stack) -> None:
+def test_scale_is_followed_to_ready(scaled: stacks.Stack) -> None:
     """`kubectl scale` and `kubectl wait` do with an App what they do with a Deployment."""
-    kubectl(declared, "scale", "app/hello", "--replicas=3")
-    generation = kubectl(
-        declared, "get", "app", "hello", "--output=jsonpath={.metadata.generation}"
-    )
+    kubectl(scaled, "scale", "app/scaled", "--replicas=2")
+    generation = kubectl(scaled, "get", "app", "scaled", "--output=jsonpath={.metadata.generation}")
     seen = f"--for=jsonpath={{.status.observedGeneration}}={generation}"
-    kubectl(declared, "wait", seen, "app/hello", "--timeout=120s")
-    kubectl(declared, "wait", "--for=condition=Ready", "app/hello", "--timeout=120s")
+    kubectl(scaled, "wait", seen, "app/scaled", "--timeout=120s")
+    kubectl(scaled, "wait", "--for=condition=Ready", "app/scaled", "--timeout=120s")
 
-    assert len(requests.pods(declared)) == 3
+    assert {app["name"]: app["ready"] for app in scaled.apps()}["scaled"] == "2/2"
 
 
 def test_previous_container_is_heard(stack: stacks.Stack) -> None:
