@@ -1,7 +1,7 @@
 """What may be asked of an App in its life, step by step, and who plays the rest of the cluster."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from bex_operator.api import names
@@ -114,6 +114,17 @@ FULL_LIFE: tuple[Step, ...] = (
 )
 """What takes an App through everything else: an autoscaler, pods, commands, a failed release."""
 LIVES = {"life": LIFE, "full life": FULL_LIFE}
+
+
+async def collect(kube: client.Client, namespace: str, among: Iterable[kinds.Kind]) -> None:
+    """What belongs to an App that is gone goes, as the cluster's garbage collector sees to it."""
+    apps = {each["metadata"]["uid"] for each in (await kube.list(kinds.APP, namespace)).items}
+    for kind in among:
+        for item in (await kube.list(kind, namespace)).items:
+            metadata = item["metadata"]
+            owners = {each["uid"] for each in metadata.get("ownerReferences", ())}
+            if owners and not owners & apps:
+                await kube.delete(kind, metadata["name"], namespace, uid=metadata["uid"])
 
 
 async def _make(kube: client.Client, namespace: str, **spec: Any) -> None:

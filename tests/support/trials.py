@@ -19,7 +19,7 @@ from bex_operator.registry import resolver
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import NO_REGISTRY
 from tests.support.fault_proxy import fault_proxy
-from tests.support.lives import LIVES
+from tests.support.lives import LIVES, collect
 from tests.support.saboteurs import Saboteur, Trouble
 from tests.support.waiting import until
 
@@ -209,7 +209,7 @@ class Scene:
         """Let what was held reach the server: by now it must change nothing.
 
         What makes an object for the first time cannot say what it was decided from: then others
-        put right what it does.
+        put right what it does, and the cluster's garbage collector if its App is gone.
         """
         what = self.saboteur.held
         before = await versions(self.kube, self.namespace)
@@ -224,6 +224,8 @@ class Scene:
         if harmless and answer != CREATED:
             after = await versions(self.kube, self.namespace)
             assert after == before, f"{what} came late and did harm ({answer})"
+        if answer == CREATED:
+            await collect(self.kube, self.namespace, COMPARED)
         await self.comes_to(wanted, f"{what} that came late has no consequence")
 
     async def stays_quiet(self, seconds: float) -> None:
