@@ -116,6 +116,22 @@ async def test_rollback_restores_image_and_environment_as_a_new_release(
     await bench.assert_settled()
 
 
+async def test_rollback_whose_record_is_not_seen_yet_is_not_made_twice(bench: Bench) -> None:
+    """The caches of a leader that is behind tell of the pods of a release before its record."""
+    await bench.change(image="example.com/web:2")
+    await run(bench)
+    await order(bench, "rev-1")
+    await run(bench)
+    before = await revisions(bench)
+    bench.views.records.drop(bench.namespace, "web-rev-3")
+    await bench.change(suspended=True)
+
+    app = await bench.reconcile()
+
+    assert await revisions(bench) == before
+    assert app["status"]["release"]["number"] == 3
+
+
 async def test_rollback_ends_when_the_spec_changes(bench: Bench) -> None:
     """Scaling keeps it; another image ends it and takes the annotation away."""
     await bench.change(image="example.com/web:2")

@@ -122,7 +122,7 @@ class Keeper:
             running,
             before.release if before else None,
             known[-1].release if known else None,
-            anew=wish.fresh,
+            anew_after=known[-1].number if wish.fresh else None,
         )
         record = history.find(known, newest.number)
         if record is None:

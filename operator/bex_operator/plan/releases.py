@@ -57,18 +57,21 @@ def digest(wanted: app.App) -> str:
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def choose(wanted: str, *sources: status.Release | None, anew: bool = False) -> status.Release:
+def choose(
+    wanted: str, *sources: status.Release | None, anew_after: int | None = None
+) -> status.Release:
     """Return the release with digest *wanted*: the one there is, or one with a new number.
 
     *sources* are the Deployment, the App's status and the newest record. A crash between writes
-    leaves one ahead of the others, and any of them may have been deleted. *anew* makes a new
-    release even of the same configuration.
+    leaves one ahead of the others, and any of them may have been deleted. With *anew_after*, the
+    number of the newest record, a new one is made even of the same configuration; unless one is
+    ahead of the records as the caches have them: it may be just the one that is asked for.
     """
     known = [release for release in sources if release is not None]
     newest = max(known, key=lambda release: release.number, default=None)
     if newest is None:
         return status.Release(number=1, digest=wanted)
-    if newest.digest == wanted and not anew:
+    if newest.digest == wanted and newest.number != anew_after:
         return newest
     return status.Release(number=newest.number + 1, digest=wanted)
 

@@ -78,6 +78,28 @@ def test_number_is_the_known_one_or_the_next(
     assert releases.choose("new", deployed, recorded) == release(number, "new")
 
 
+@pytest.mark.parametrize(
+    ("deployed", "number"),
+    [
+        (release(2, "new"), 3),
+        (release(1, "new"), 3),
+        (None, 3),
+        (release(3, "new"), 3),
+        (release(3, "old"), 4),
+    ],
+    ids=["same again", "old Deployment", "Deployment lost", "record not seen yet", "another"],
+)
+def test_release_that_is_ahead_of_the_records_may_be_the_one_that_is_asked_for_anew(
+    deployed: status.Release | None, number: int
+) -> None:
+    """A rollback that the caches half know is not made twice."""
+    recorded = release(2, "new")
+
+    chosen = releases.choose("new", deployed, recorded, anew_after=recorded.number)
+
+    assert chosen == release(number, "new")
+
+
 RELEASES = st.none() | st.builds(release, st.integers(1, 9), st.sampled_from("abc"))
 
 
