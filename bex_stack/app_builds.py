@@ -14,7 +14,7 @@ from bex_operator.api import names
 from bex_operator.kube import build_logs, kinds
 from bex_operator.kube import client as kube
 from bex_operator.kube import errors as kube_errors
-from bex_operator.plan import build_outcomes, webhooks
+from bex_operator.plan import build_outcomes, build_queue, webhooks
 from bex_stack import app_access, build_log_view, errors, targets
 
 CANCEL_SECONDS = 60.0
@@ -52,35 +52,81 @@ async def deploy(target: targets.Target, name: str, asked: Asked) -> str:
     return f"deploys {ref} of {spec['repo']}; `bex deploys {name} --follow` shows how it goes"
 
 
-async def cancel(target: targets.Target, name: str) -> str:
-    """End the build that runs, wait for it, and say what happened; what serves goes on.
+@dataclass(frozen=True, slots=True)
+class _Unfinished:
+    """A build that can be cancelled."""
+
+    job: str
+    commit: str
+    wanted: str
+    """Since when it is due."""
+    runs: bool
+
+
+async def cancel(target: targets.Target, name: str, commit: str | None = None) -> str:
+    """End the build that runs, or of *commit*, else the one that waits; say what happened.
+
+    What serves goes on. *commit* may be cut short.
 
     Raises:
-        errors.StackError: there is no such App, or it has no build that runs.
+        errors.StackError: there is no such App, or it has no such build.
         errors.NotReady: the build does not end in time.
     """
     async with app_access.client(target) as cluster:
-        app = await _with_repository(cluster, name)
-        running = [
-            job for job in await _jobs(cluster, app) if build_outcomes.read(job).state == "Running"
-        ]
-        if not running:
-            raise errors.StackError(f"App {name} has no build that runs")
-        job = running[0]["metadata"]["name"]
-        asked = {"job": job, "by": getpass.getuser()}
-        await app_access.change(
-            cluster, name, annotations={names.CANCEL_ANNOTATION: json.dumps(asked)}
-        )
-        deadline = time.monotonic() + CANCEL_SECONDS
-        while True:
-            found = await cluster.get(kinds.JOB, job, names.BUILD_NAMESPACE)
-            build = build_outcomes.read(found)
+        return await cancel_in(cluster, name, commit)
+
+
+async def cancel_in(cluster: kube.Client, name: str, commit: str | None = None) -> str:
+    """Do what `cancel` does through *cluster*."""
+    app = await _with_repository(cluster, name)
+    found = [
+        each for each in await _unfinished(cluster, app) if each.commit.startswith(commit or "")
+    ]
+    if not found:
+        of = f" of {commit}" if commit else ""
+        raise errors.StackError(f"App {name} has no build{of} that runs or waits")
+    build = found[0]
+    asked = {"job": build.job, "wanted": build.wanted, "by": getpass.getuser()}
+    await app_access.change(cluster, name, annotations={names.CANCEL_ANNOTATION: json.dumps(asked)})
+    ended = await _end_of(cluster, name, build)
+    said = f"the build of {build.commit[:7]} {ended}; `bex deploy {name}` starts one"
+    if len(found) > 1:
+        next_ = found[1].commit[:7]
+        said += f"; that of {next_} comes next: `bex cancel {name} {next_}` ends it, too"
+    return said
+
+
+async def _unfinished(cluster: kube.Client, app: Mapping[str, Any]) -> list[_Unfinished]:
+    """Return the builds that can be cancelled: first those that run."""
+    found = [
+        _Unfinished(build.job, build.commit, build_outcomes.read_started(job).wanted, runs=True)
+        for job in await _jobs(cluster, app)
+        if (build := build_outcomes.read(job)).state == "Running"
+    ]
+    waits = build_queue.reported(app).waiting
+    if waits is not None and waits.job not in {each.job for each in found}:
+        found.append(_Unfinished(waits.job, waits.commit, waits.since, runs=False))
+    return found
+
+
+async def _end_of(cluster: kube.Client, name: str, asked: _Unfinished) -> str:
+    """Wait for the end of a build; say how it ended."""
+    deadline = time.monotonic() + CANCEL_SECONDS
+    while True:
+        try:
+            job = await cluster.get(kinds.JOB, asked.job, names.BUILD_NAMESPACE)
+            build = build_outcomes.read(job)
             if build.state != "Running":
-                ended = "cancelled" if build.state == "Cancelled" else "had ended before"
-                return f"the build of {build.commit[:7]} {ended}; `bex deploy {name}` starts one"
-            if time.monotonic() > deadline:
-                raise errors.NotReady(f"App {name}: its build goes on after {CANCEL_SECONDS:.0f} s")
-            await asyncio.sleep(app_access.POLL_SECONDS)
+                return "cancelled" if build.state == "Cancelled" else "had ended before"
+        except kube_errors.NotFound:
+            if asked.runs:
+                return "had ended before"
+            waits = build_queue.reported(await app_access.read(cluster, name)).waiting
+            if waits is None or waits.job != asked.job:
+                return "is not wanted any more"
+        if time.monotonic() > deadline:
+            raise errors.NotReady(f"App {name}: its build goes on after {CANCEL_SECONDS:.0f} s")
+        await asyncio.sleep(app_access.POLL_SECONDS)
 
 
 async def webhook(target: targets.Target, name: str) -> dict[str, str]:

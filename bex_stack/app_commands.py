@@ -69,11 +69,19 @@ def deploy(
     _say(name, app_access.run(app_builds.deploy(choice.read_settings(), name, asked)))
 
 
-def cancel(choice: options.Choice, name: options.AppName) -> None:
-    """End an app's running build; what serves goes on, the commit waits for `bex deploy`."""
+def cancel(
+    choice: options.Choice,
+    name: options.AppName,
+    commit: Annotated[
+        str | None,
+        typer.Argument(metavar="[COMMIT]", help="Whose build; the one that runs, else waits."),
+    ] = None,
+) -> None:
+    """End an app's build that runs or waits; what serves goes on, the commit waits for
+    `bex deploy`."""
     from bex_stack import app_builds
 
-    _say(name, app_access.run(app_builds.cancel(choice.read_settings(), name)))
+    _say(name, app_access.run(app_builds.cancel(choice.read_settings(), name, commit)))
 
 
 def webhook(

@@ -5,7 +5,7 @@ Job, of which the last ones are kept.
 """
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,13 +15,19 @@ from rich import markup, table
 from bex_operator.api import names, records, status
 from bex_operator.kube import client as kube
 from bex_operator.kube import kinds
-from bex_operator.plan import build_outcomes
+from bex_operator.plan import build_outcomes, build_queue
 from bex_stack import app_access, release_table, targets
 
 SHORT_COMMIT = 7
 SUBJECT_WIDTH = 50
 BUILD_STEPS = ("place", "clone", "resolve", "build", "push")
-COLOURS = {"serving": "green", "served": "dim", "building": "yellow", "rolling out": "yellow"}
+COLOURS = {
+    "serving": "green",
+    "served": "dim",
+    "building": "yellow",
+    "rolling out": "yellow",
+    "waiting to be built": "yellow",
+}
 FAULTS = {"repository": "build failed (repository)", "platform": "build failed (platform)"}
 
 
@@ -40,7 +46,7 @@ class Row:
     rollout_seconds: float | None
     result: str
     message: str = ""
-    """Why it failed."""
+    """Why it failed, or what else is to be known."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By step, from the queue to being ready."""
 
@@ -83,7 +89,9 @@ def rows(
     ran = {record.made.job for record, _ in found.kept if record.made is not None}
     newest = max((when for _, when in found.kept), default="")
     alone = [_build(job, pods, newest) for job in jobs if job["metadata"]["name"] not in ran]
-    return sorted([*released, *alone], key=lambda row: row.when, reverse=True)
+    ran |= {job["metadata"]["name"] for job in jobs}
+    unbuilt = _unbuilt(build_queue.reported(found.app), ran)
+    return sorted([*released, *alone, *unbuilt], key=lambda row: row.when, reverse=True)
 
 
 def _release(
@@ -140,14 +148,46 @@ def _build(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], newest_rel
     )
 
 
+def _unbuilt(queue: status.Queue, ran: Container[str]) -> Iterator[Row]:
+    """Tell of commits that have no Job, newest first: one waits, others lost to newer ones."""
+    if queue.waiting is not None and queue.waiting.job not in ran:
+        yield _without_job(queue.waiting, "waiting to be built")
+    for each in reversed(queue.overtaken):
+        if each.job in ran:
+            continue  # the Job is newer than the status
+        more = queue.forgotten if each is queue.overtaken[0] else 0
+        message = f"{more} commits before it were superseded, too" if more else ""
+        yield _without_job(each, f"superseded by {each.superseded_by[:SHORT_COMMIT]}", message)
+
+
+def _without_job(due: status.Queued, result: str, message: str = "") -> Row:
+    since = datetime.datetime.fromisoformat(due.since).astimezone(datetime.UTC)
+    return Row(
+        revision="-",
+        commit=due.commit[:SHORT_COMMIT],
+        author="-",
+        subject="-",
+        trigger=_started(due.trigger, due.by),
+        when=since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        build_seconds=None,
+        rollout_seconds=None,
+        result=result,
+        message=message,
+    )
+
+
 def _trigger(made: records.Made) -> str:
-    by = f" of {made.by}" if made.by else ""
+    return _started(made.trigger, made.by)
+
+
+def _started(trigger: str, who: str | None) -> str:
+    by = f" of {who}" if who else ""
     return {
         "first": f"first deploy{by}",
         "push": "push",
         "order": f"order{by}",
         "spec": f"spec change{by}",
-    }[made.trigger]
+    }[trigger]
 
 
 def _why(record: records.Record) -> str:

@@ -97,6 +97,31 @@ def test_build_that_became_no_release_is_told_by_its_job(
     ]
 
 
+def test_commit_without_a_build_is_told() -> None:
+    """One waits, another lost its turn; of what has a Job by now, the Job tells."""
+    due = {"commit": "c" * 40, "ref": "main", "since": "2026-01-31T13:00:00.000+00:00"}
+    lost = {**due, "commit": "d" * 40, "since": "2026-01-31T12:30:00.000+00:00"}
+    known = released()
+    known.app["status"]["queue"] = {
+        "waiting": {**due, "job": "web-4", "trigger": "order", "by": "bo"},
+        "overtaken": [
+            {**lost, "job": "web-3", "supersededBy": "c" * 40},
+            {**lost, "job": "web-2", "supersededBy": "c" * 40},
+        ],
+        "forgotten": 7,
+    }
+
+    waits, superseded, *others = deploy_table.rows(known, [job("web-2")])
+
+    assert (waits.commit, waits.trigger, waits.result) == (
+        "ccccccc", "order of bo", "waiting to be built",
+    )  # fmt: skip
+    assert waits.when == "2026-01-31T13:00:00Z"
+    assert (superseded.commit, superseded.result) == ("ddddddd", "superseded by ccccccc")
+    assert superseded.message == "7 commits before it were superseded, too"
+    assert {each.commit for each in others} == {"aaaaaaa", "bbbbbbb"}
+
+
 def test_table_shows_what_people_wrote_as_they_wrote_it() -> None:
     """A commit's subject is text, not markup; the last deploy's times stand below."""
     console = consoles.Console(width=40, record=True, file=io.StringIO())

@@ -3,21 +3,22 @@
 import hashlib
 import hmac
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from bex_operator.api import names
+from bex_operator.api import names, status
 from bex_operator.controllers import webhooks
 from bex_operator.kube import client, kinds
-from bex_operator.plan import build_outcomes
+from bex_operator.plan import build_outcomes, build_queue
 from bex_operator.plan import webhooks as plan
 from bex_stack.embedded import toolchain
 from tests.support import build_jobs as playing
 from tests.support import git_server, places, ssh_git_server
 from tests.support.apps_cluster import condition, kube, namespace, until
-from tests.support.build_shop import shop
+from tests.support.build_shop import Shop, shop
 
 __all__ = ["kube", "namespace"]
 
@@ -59,6 +60,94 @@ async def test_two_hundred_pushes_are_two_builds_and_the_last_one_runs(
     assert found[-1] == 200
     assert len(found) <= 3
     assert set(machines.started.values()) == {1}
+
+
+async def _queue(made: Shop) -> status.Queue:
+    return build_queue.reported(await made.bench.get(kinds.APP))
+
+
+async def _waits(made: Shop, commit: str) -> status.Queued:
+    """Push *commit*, and wait until it is told to wait."""
+    made.repository.head = commit
+
+    async def is_told() -> bool:
+        waits = (await _queue(made)).waiting
+        return waits is not None and waits.commit == commit
+
+    await until(is_told, f"{commit[:1]} waits")
+    waits = (await _queue(made)).waiting
+    assert waits is not None
+    return waits
+
+
+async def test_push_that_loses_its_turn_is_told_of(kube: client.Client, namespace: str) -> None:
+    """It waits, and then a newer one does: that is known after both, and of no other."""
+    repository = playing.Repository()
+    async with (
+        playing.machines(kube, namespace) as machines,
+        shop(kube, namespace, repository) as made,
+    ):
+        machines.open.clear()
+        await made.create()
+        await until(made.jobs, "the first build has a Job")
+        lost, newest = await _waits(made, "b" * 40), await _waits(made, "c" * 40)
+        told = await _queue(made)
+        machines.open.set()
+
+        async def newest_runs() -> bool:
+            done = {each.commit: each.image for each in await made.builds()}
+            return await made.image() == done.get(newest.commit, "")
+
+        await until(newest_runs, "the newest commit runs")
+
+        async def none_waits() -> bool:
+            return (await _queue(made)).waiting is None
+
+        await until(none_waits, "nothing waits")
+        assert (await _queue(made)).overtaken == told.overtaken
+
+    (overtaken,) = told.overtaken
+    assert overtaken == status.Overtaken(**lost.model_dump(), superseded_by=newest.commit)
+    assert (lost.trigger, lost.ref) == ("push", "main")
+
+
+async def test_build_that_waits_is_cancelled(kube: client.Client, namespace: str) -> None:
+    """It never runs, nor does anybody begin it again until it is asked for."""
+    repository = playing.Repository()
+    async with (
+        playing.machines(kube, namespace) as machines,
+        shop(kube, namespace, repository) as made,
+    ):
+        machines.open.clear()
+        await made.create()
+        await until(made.jobs, "the first build has a Job")
+        waits = await _waits(made, "b" * 40)
+        order = {"job": waits.job, "wanted": waits.since, "by": "ada"}
+        await _annotate(kube, namespace, names.CANCEL_ANNOTATION, order)
+
+        async def has_become(*states: str) -> bool:
+            return [each.state for each in await made.builds()] == [*states]
+
+        await until(lambda: has_become("Running", "Cancelled"), "it is cancelled")
+        machines.open.set()
+        await until(lambda: has_become("Succeeded", "Cancelled"), "the other ends")
+        await made.bench.settle_caches()
+        _, cancelled = await made.builds()
+        assert cancelled.message == "cancelled by ada before it began"
+        assert machines.started.total() == 1
+
+        await _annotate(kube, namespace, names.DEPLOY_ANNOTATION, {"at": "2999-01-01T00:00:00Z"})
+
+        async def second_runs() -> bool:
+            done = {each.commit: each.image for each in await made.builds()}
+            return await made.image() == done.get(waits.commit, "")
+
+        await until(second_runs, "it runs when asked for")
+
+
+async def _annotate(kube: client.Client, namespace: str, name: str, order: Any) -> None:
+    body = {"metadata": {"annotations": {name: json.dumps(order)}}}
+    await kube.patch(kinds.APP, "web", namespace, body)
 
 
 async def test_fault_28_app_deleted_while_it_is_built_leaves_nothing(
@@ -216,9 +305,8 @@ async def test_ssh_repository_is_asked_by_a_job_with_its_deploy_key(
             secret = {"apiVersion": "v1", "kind": "Secret", "stringData": held}
             secret["metadata"] = {"name": "key", "namespace": namespace}
             await kube.create(secret, field_manager="test")
-            order = {names.DEPLOY_ANNOTATION: '{"at": "2999-01-01T00:00:00Z"}'}
-            body = {"metadata": {"annotations": order}}
-            await kube.patch(kinds.APP, "web", namespace, body)
+            order = {"at": "2999-01-01T00:00:00Z"}
+            await _annotate(kube, namespace, names.DEPLOY_ANNOTATION, order)
             await until(made.image, "the commit runs")
             jobs = await made.jobs()
 

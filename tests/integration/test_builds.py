@@ -13,10 +13,10 @@ from bex_operator import api
 from bex_operator.api import names
 from bex_operator.controllers import registry_care
 from bex_operator.kube import build_logs, client, errors, kinds
-from bex_operator.plan import build_outcomes
+from bex_operator.plan import build_outcomes, build_queue
 from bex_operator.plan import builds as plan
 from bex_operator.registry import care
-from bex_stack import build_log_view, deploy_table, image_evidence
+from bex_stack import app_builds, build_log_view, deploy_table, image_evidence
 from bex_stack.embedded import base_images, builder_image, registry, toolchain
 from tests.support import oci
 from tests.support.build_plant import BASE, BUILD_SECONDS, Plant, plant
@@ -171,6 +171,10 @@ def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
     plant.deploy("slow")
     wait_until(lambda: _running_step(plant, "slow") == "build", "it builds", BUILD_SECONDS)
     (job,) = plant.jobs("slow")
+    second = plant.server.commit("slow", {"README": "two"})
+    plant.request("slow", at="2998-01-01T00:00:00Z", by="bo")
+    wait_until(lambda: _waiting(plant, "slow") == second, "the next commit waits", BUILD_SECONDS)
+    said = plant.embedded.ask(lambda kube: app_builds.cancel_in(kube, "slow", second[:7]))
     lines: list[str] = []
 
     async def watch(kube: client.Client) -> Any:
@@ -186,7 +190,8 @@ def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
 
     ended = build_outcomes.read(plant.embedded.ask(watch))
     assert (ended.state, ended.message) == ("Cancelled", "cancelled by ada during build")
-    assert "cancelled by ada" in plant.wait_for("slow", "BuildCancelled")
+    assert said.startswith(f"the build of {second[:7]} cancelled; ")
+    assert "before it began" in plant.wait_for("slow", "BuildCancelled")
     label = f"batch.kubernetes.io/job-name={ended.job}"
     wait_until(
         lambda: (
@@ -197,7 +202,12 @@ def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
         "its pod is gone",
     )
     plant.request("slow", at="2999-01-01T00:00:00Z", by="bo")
-    wait_until(lambda: len(plant.jobs("slow")) == 2, "it is built when asked for", BUILD_SECONDS)
+    wait_until(lambda: len(plant.jobs("slow")) == 3, "it is built when asked for", BUILD_SECONDS)
+
+
+def _waiting(plant: Plant, name: str) -> str | None:
+    waits = build_queue.reported(plant.app(name)).waiting
+    return waits.commit if waits else None
 
 
 def _running_step(plant: Plant, name: str) -> str:

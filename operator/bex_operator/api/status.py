@@ -6,6 +6,8 @@ from pydantic import Field
 
 from bex_operator.api import rules
 
+MAX_OVERTAKEN = 20
+"""Commits that lost to newer ones and are listed."""
 Phase = Literal["Pending", "Building", "Deploying", "Running", "Hibernated", "Failed"]
 
 
@@ -73,6 +75,44 @@ class PreDeploy(rules.Model):
     """Why it failed, or what it waits for."""
 
 
+class Queued(rules.Model):
+    """A build that is due and has not begun."""
+
+    job: Annotated[str, Field(max_length=63)]
+    """Name that its Job will have."""
+    commit: Annotated[str, Field(max_length=64)]
+    """What it will build."""
+    ref: Annotated[str, Field(max_length=255)]
+    """The branch, tag or commit that was asked for."""
+    since: Annotated[str, Field(max_length=40)]
+    """When it was known to be due."""
+    trigger: Annotated[str, Field(max_length=16)] = "push"
+    """What it was due for: first, push, order or spec."""
+    by: Annotated[str, Field(max_length=253)] | None = None
+    """Who asked, or changed the spec."""
+
+
+class Overtaken(Queued):
+    """A build that was due and never began: a newer commit came first."""
+
+    superseded_by: Annotated[str, Field(max_length=64)]
+    """The commit that came first."""
+
+
+class Queue(rules.Model):
+    """Commits of the App's repository that have no build."""
+
+    waiting: Annotated[Queued, Field(strict=False)] | None = None
+    """The build that is due and has not begun."""
+    overtaken: Annotated[
+        tuple[Annotated[Overtaken, Field(strict=False)], ...],
+        Field(strict=False, max_length=MAX_OVERTAKEN),
+    ] = ()
+    """The last commits that were due and lost to newer ones, oldest first."""
+    forgotten: Annotated[int, Field(ge=0)] = 0
+    """How many such commits are no longer listed."""
+
+
 class AppStatus(rules.Model):
     """What was found of an App."""
 
@@ -92,6 +132,8 @@ class AppStatus(rules.Model):
     """What became of the last releases, by number."""
     pre_deploy: Annotated[PreDeploy, Field(strict=False)] | None = None
     """The command that runs before a release serves."""
+    queue: Annotated[Queue, Field(strict=False)] | None = None
+    """Commits of the App's repository that have no build."""
     image: str | None = None
     """Image of the revision that serves."""
     url: str | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 
-from bex_operator.api import app
+from bex_operator.api import app, status
 from bex_operator.controllers import artefacts as making
 from bex_operator.controllers import (
     capacity,
@@ -149,7 +149,7 @@ class Controller:
         source = artefacts.source_of(wanted)
         if isinstance(source, artefacts.Prebuilt):
             foreign = artefacts.foreign(source, manifest["metadata"]["uid"])
-            return foreign or artefacts.Ready(source.image)
+            return foreign or artefacts.Ready(source.image, queue=status.Queue())
         return await self._builder.outcome(manifest, source)
 
     def _hosts(self, owner: workload.Owner, wanted: app.App) -> claims.Outcome:

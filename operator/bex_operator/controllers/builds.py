@@ -1,17 +1,16 @@
 """Makes images out of repositories: starts the Jobs of builds and keeps what came of each."""
 
-import asyncio
 import dataclasses
-import datetime
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bex_operator.api import names
+from bex_operator.api import names, status
 from bex_operator.controllers import (
+    build_line,
+    build_starts,
     children,
     credentials,
     ref_jobs,
@@ -20,8 +19,15 @@ from bex_operator.controllers import (
     views,
 )
 from bex_operator.git import errors as git_errors
-from bex_operator.kube import build_logs, caches, client, errors, kinds
-from bex_operator.plan import artefacts, build_jobs, build_outcomes, build_turns, builds
+from bex_operator.kube import build_logs, caches, errors, kinds
+from bex_operator.plan import (
+    artefacts,
+    build_jobs,
+    build_outcomes,
+    build_queue,
+    build_turns,
+    builds,
+)
 
 if TYPE_CHECKING:
     from bex_operator.controllers import webhooks
@@ -30,8 +36,6 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 BY_UID = "app-uid"
 BY_JOB = "job"
-RUNNING = "running"
-"""Jobs that have not ended, by tenant."""
 _JOB_LABEL = "batch.kubernetes.io/job-name"
 _MINE = f"{names.COMPONENT_LABEL}={builds.COMPONENT},{names.MANAGED_BY_LABEL}={names.MANAGED_BY}"
 _log = structlog.get_logger(__name__)
@@ -51,16 +55,15 @@ class Builder:
         self._writer = writer
         self._remote = remote
         self._sources = sources.Sources(self._ask, self._moved, poll_seconds=platform.poll_seconds)
-        self._turns = build_turns.Turns(build_turns.Limits(platform.limit, platform.limit_each))
-        self._due: dict[caches.Key, tuple[str, str]] = {}
-        self._starting: dict[str, str] = {}
         self._watchers: dict[sources.Place, set[caches.Key]] = {}
         self._wake: Callable[[caches.Key], None] = lambda _: None
         kube = writer.kube
         self._jobs = caches.Cache(kube, caches.Scope(kinds.JOB, platform.namespace, labels=_MINE))
+        self._starter = build_starts.Starter(platform, writer, self._jobs, BY_UID)
         self._pods = caches.Cache(kube, caches.Scope(kinds.POD, platform.namespace, labels=_MINE))
         self._jobs.index(BY_UID, _uid_of)
-        self._jobs.index(RUNNING, _tenant_of_running)
+        limits = build_turns.Limits(platform.limit, platform.limit_each)
+        self._line = build_line.Line(self._jobs, limits)
         self._pods.index(BY_JOB, _job_of)
         self._jobs.listen(self._changed)
         self._pods.listen(self._changed)
@@ -104,25 +107,58 @@ class Builder:
         pushed = noted.get(names.PUSHED_ANNOTATION, "")
         head = self._sources.head(place, ref, requested=request.at, pushed=pushed)
         wish = builds.Wish(metadata["uid"], source, head, request, metadata.get(views.CHANGED_BY))
-        if (failed := await self._go_on(wish, app, place)) is not None:
+        if (failed := await self._starter.go_on(wish, app, place)) is not None:
             return failed
         known = await self._known(metadata["uid"], builds.read_cancel(manifest))
+        return await self._decide(manifest, wish, known, place)
+
+    async def _decide(
+        self,
+        manifest: Object,
+        wish: builds.Wish,
+        known: list[build_outcomes.Build],
+        place: sources.Place,
+    ) -> artefacts.Outcome:
+        """Say what the App runs, start or withdraw the build that is due, and tell what waits."""
+        app: caches.Key = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        before = build_queue.reported(manifest)
         decision = builds.decide(wish, known, app_name=app[1])
-        wanted = self._note_due(app, decision.due)
-        if decision.start is not None and not self._has_turn(app):
+        due = self._due(app, wish, decision, before)
+        cancel = builds.read_cancel(manifest)
+        if due is not None and cancel.ends(due.job, due.since):
+            known.append(
+                await self._starter.withdraw(_order(wish, due, decision, known, app), cancel)
+            )
+            decision = builds.decide(wish, known, app_name=app[1])
+            due = self._due(app, wish, decision, before)
+        if decision.start is not None and not self._line.has_turn(app):
             decision = builds.decide(wish, known, app_name=app[1], has_turn=False)
-        if decision.start is None:
-            return decision.outcome
-        order = _order(wish, decision, known, app)
-        order = dataclasses.replace(
-            order, why=dataclasses.replace(decision.why, wanted=wanted, created=_now())
-        )
-        return await self._start(order, decision.outcome, place)
+        outcome = decision.outcome
+        if due is not None and decision.start is not None:
+            outcome = await self._start(_order(wish, due, decision, known, app), outcome, place)
+            due = due if outcome is not decision.outcome else None
+        queue = build_queue.after(before, wish.head.commit, due, known)
+        return dataclasses.replace(outcome, queue=queue)
+
+    def _due(
+        self,
+        app: caches.Key,
+        wish: builds.Wish,
+        decision: builds.Decision,
+        before: status.Queue,
+    ) -> status.Queued | None:
+        """Note in the line which build is due; what was reported of it knows since when."""
+        if decision.due is None:
+            self._line.leave(app)
+            return None
+        was = before.waiting
+        reported = was.since if was is not None and was.job == decision.due else ""
+        return build_queue.waiting(wish, decision, self._line.join(app, decision.due, reported))
 
     async def discard(self, manifest: Object) -> Sequence[str]:
         """Remove the Jobs of a deleted App; say which are still there."""
         uid = manifest["metadata"]["uid"]
-        self._note_due((manifest["metadata"]["namespace"], manifest["metadata"]["name"]), None)
+        self._line.leave((manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
         left = self._jobs.by_index(BY_UID, uid)
         for job in left:
             if "deletionTimestamp" not in job["metadata"]:
@@ -132,20 +168,16 @@ class Builder:
     async def _start(
         self, order: build_jobs.Order, outcome: artefacts.Outcome, place: sources.Place
     ) -> artefacts.Outcome:
-        # Noted before the first await: whoever decides meanwhile has to count it.
-        self._starting[order.job] = order.namespace
-        self._turns.began((order.namespace, order.app), order.namespace)
-        try:
+        app = order.namespace, order.app
+        with self._line.begun(app, (self._platform.namespace, order.job)):
             if (refused := await self._without_registry(order)) is not None:
                 return refused
             try:
                 held = await credentials.read(self._writer.kube, place)
             except git_errors.GitError as trouble:
                 return artefacts.Failed("SourceUnavailable", str(trouble), sources.RETRY_SECONDS)
-            await self._make(dataclasses.replace(order, credentials=held))
-        finally:
-            del self._starting[order.job]
-        self._due.pop((order.namespace, order.app), None)
+            await self._starter.make(dataclasses.replace(order, credentials=held))
+        self._line.leave(app)
         return outcome
 
     async def _without_registry(self, order: build_jobs.Order) -> artefacts.Waiting | None:
@@ -156,81 +188,13 @@ class Builder:
         full = await self._keeper.refusal(self._platform.needed_bytes)
         return full or await self._keeper.locked_out(held)
 
-    async def _make(self, order: build_jobs.Order) -> None:
-        """Create the Job, held back until its credentials are there; one of this App counts."""
-        job = build_jobs.render(order, self._platform)
-        self._writer.count("create", "Job")
-        try:
-            made = await self._writer.kube.create(job, field_manager=children.FIELD_MANAGER)
-        except errors.AlreadyExists:
-            made = await self._writer.kube.get(kinds.JOB, order.job, self._platform.namespace)
-            if made["metadata"].get("labels", {}).get(names.APP_UID_LABEL) != order.uid:
-                raise children.NameTaken("Job", order.job) from None
-        self._jobs.put(made)
-        if build_outcomes.is_held(made):
-            await self._release(made, order)
-
-    async def _release(self, job: Object, order: build_jobs.Order) -> None:
-        """Give a Job its credentials, which go with it, and let it run."""
-        secret = build_jobs.render_secret(order, self._platform, now=int(time.time()))
-        owner = {"apiVersion": "batch/v1", "kind": "Job"}
-        owner |= {key: job["metadata"][key] for key in ("name", "uid")}
-        secret["metadata"]["ownerReferences"] = [owner]
-        self._writer.count("apply", "Secret")
-        await self._writer.kube.apply(secret, field_manager=children.FIELD_MANAGER)
-        self._writer.count("patch", "Job")
-        try:
-            released = await self._writer.kube.patch(
-                kinds.JOB,
-                order.job,
-                self._platform.namespace,
-                build_outcomes.release(job),
-                content_type=client.JSON_PATCH,
-                field_manager=children.FIELD_MANAGER,
-            )
-        except errors.Invalid as moved:
-            # Another leader may have seen to it that it is cancelled: then it never runs.
-            raise children.Moved(f"Job {order.job!r} is ahead of the caches") from moved
-        self._jobs.put(released)
-        _log.info("build.started", job=order.job, commit=order.commit, repo=order.source.repo)
-
-    async def _go_on(
-        self, wish: builds.Wish, app: caches.Key, place: sources.Place
-    ) -> artefacts.Failed | None:
-        """Let Jobs run that an operator made and did not live to release.
-
-        What was asked for may be another repository by now, whose credentials are none of theirs.
-        """
-        for job in self._jobs.by_index(BY_UID, wish.uid):
-            if not build_outcomes.is_held(job) or "deletionTimestamp" in job["metadata"]:
-                continue
-            build = build_outcomes.read(job)
-            if build.source != builds.source_digest(wish.source):
-                await self._writer.remove(self._jobs, job)
-                continue
-            order = build_jobs.Order(
-                job=build.job,
-                app=app[1],
-                namespace=app[0],
-                uid=wish.uid,
-                source=wish.source,
-                commit=build.commit,
-                branch=build.branch,
-            )
-            try:
-                held = await credentials.read(self._writer.kube, place)
-            except git_errors.GitError as trouble:
-                return artefacts.Failed("SourceUnavailable", str(trouble), sources.RETRY_SECONDS)
-            await self._release(job, dataclasses.replace(order, credentials=held))
-        return None
-
     async def _known(self, uid: str, cancel: builds.Cancel) -> list[build_outcomes.Build]:
         """Read the App's builds; what came of those that have ended is noted first."""
         found = []
         for job in self._jobs.by_index(BY_UID, uid):
             if build_outcomes.has_ended_unnoted(job):
                 found.append(build_outcomes.read(await self._end(job, None)))
-            elif job["metadata"]["name"] == cancel.job and build_outcomes.is_running(job):
+            elif build_outcomes.is_running(job) and _is_unwanted(job, cancel):
                 found.append(build_outcomes.read(await self._end(job, cancel)))
             else:
                 pods = self._pods.by_index(BY_JOB, job["metadata"]["name"])
@@ -251,10 +215,10 @@ class Builder:
         log = await build_logs.read_pods(kube, pods.items)
         await build_logs.keep(kube, job, log, field_manager=children.FIELD_MANAGER)
         if cancel is not None:
-            outcome = build_outcomes.cancelled(job, pods.items, cancel.by, now=_now())
+            outcome = build_outcomes.cancelled(job, pods.items, cancel.by, now=build_line.now())
         else:
             image = build_jobs.image_name(self._platform, metadata["labels"][names.APP_UID_LABEL])
-            outcome = build_outcomes.outcome_of(job, pods.items, image, now=_now())
+            outcome = build_outcomes.outcome_of(job, pods.items, image, now=build_line.now())
         noted = {build_outcomes.OUTCOME_ANNOTATION: build_outcomes.encode(outcome)}
         # In one write: a build that is told to be cancelled never goes on.
         body: Object = {"metadata": {"annotations": noted}}
@@ -274,40 +238,8 @@ class Builder:
         # The volumes of a pod stay as long as it does.
         for pod in pods.items:
             await self._writer.remove(self._pods, pod)
-        self._wake_next()
+        self._line.wake_next(self._wake)
         return written
-
-    def _has_turn(self, app: caches.Key) -> bool:
-        now = asyncio.get_running_loop().time()
-        return self._turns.may_begin(app, app[0], self._running(), now)
-
-    def _wake_next(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for app in self._turns.next(self._running(), now):
-            self._wake(app)
-
-    def _running(self) -> Counter[str]:
-        """Count the builds that run, by tenant."""
-        # By the index: every App that waits asks, and reading all Jobs for each is what takes long.
-        running = Counter(self._jobs.tally(RUNNING))
-        running.update(
-            tenant
-            for job, tenant in self._starting.items()
-            if (self._platform.namespace, job) not in self._jobs
-        )
-        return running
-
-    def _note_due(self, app: caches.Key, due: str | None) -> str:
-        """Note which build an App wants; return since when it wants that one."""
-        if due is None:
-            self._due.pop(app, None)
-            self._turns.leave(app, app[0])
-            return ""
-        job, since = self._due.get(app, ("", ""))
-        if job != due:
-            since = _now()
-            self._due[app] = due, since
-        return since
 
     async def _ask(self, place: sources.Place, refs: Collection[str]) -> dict[str, str]:
         try:
@@ -334,38 +266,34 @@ class Builder:
 
 def _order(
     wish: builds.Wish,
+    due: status.Queued,
     decision: builds.Decision,
     known: Sequence[build_outcomes.Build],
     app: caches.Key,
 ) -> build_jobs.Order:
-    assert decision.start is not None  # noqa: S101 - the caller has looked
-    assert wish.head.commit is not None  # noqa: S101 - nothing begins without one
+    why = dataclasses.replace(decision.why, wanted=due.since, created=build_line.now())
     return build_jobs.Order(
-        job=decision.start,
+        job=due.job,
         app=app[1],
         namespace=app[0],
         uid=wish.uid,
         source=wish.source,
-        commit=wish.head.commit,
-        branch=wish.request.ref or wish.source.branch,
+        commit=due.commit,
+        branch=due.ref,
         clear_cache=wish.request.clear_cache,
+        why=why,
         base_scope=next((each.scope for each in known if each.job == decision.why.base), ""),
     )
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+def _is_unwanted(job: Object, cancel: builds.Cancel) -> bool:
+    return cancel.ends(job["metadata"]["name"], build_outcomes.read_started(job).wanted)
 
 
 def _uid_of(manifest: Mapping[str, Any]) -> Iterator[str]:
     uid = (manifest["metadata"].get("labels") or {}).get(names.APP_UID_LABEL)
     if uid:
         yield uid
-
-
-def _tenant_of_running(manifest: Mapping[str, Any]) -> Iterator[str]:
-    if build_outcomes.is_running(manifest):
-        yield (manifest["metadata"].get("labels") or {}).get(builds.NAMESPACE_LABEL, "")
 
 
 def _job_of(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Opens releases: resolves the image, keeps the record, and stays with what serves if need be."""
 
+import dataclasses
 import datetime
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class Keeper:
         try:
             if isinstance(artefact, artefacts.Ready):
                 return await self._settle(manifest, asked, artefact, known, before)
-            like_newest = artefacts.Ready(known[-1].image) if known else None
+            like_newest = artefacts.Ready(known[-1].image, queue=artefact.queue) if known else None
             if like_newest is not None and _wish(manifest, asked, like_newest, known).fresh:
                 # A rollback needs no image but that of then.
                 return await self._settle(manifest, asked, like_newest, known, before)
@@ -147,7 +148,7 @@ class Keeper:
         choice = standings.choose(known, running, before, gate)
         if choice.starts:
             await self._start(manifest, history.pinned(wish.wanted, known[-1]), newest)
-        return _settled(manifest, wish.wanted, choice)
+        return _settled(manifest, wish.wanted, choice, artefact)
 
     def _stay(
         self,
@@ -165,7 +166,7 @@ class Keeper:
         if not known:
             nothing = standings.Choice(None, rollouts.Standing())
             choice = standings.without_image(nothing, artefact, rolled_back=False)
-            return _settled(manifest, wanted, choice, artefact.again_seconds)
+            return _settled(manifest, wanted, choice, artefact)
         owner = workload.owner_of(manifest)
         running = self._running(owner)
         gate = self._gate(owner, wanted, known[-1], running, before)
@@ -173,7 +174,7 @@ class Keeper:
         annotations = manifest["metadata"].get("annotations") or {}
         rolled_back = history.is_rolled_back(annotations, known)
         choice = standings.without_image(choice, artefact, rolled_back=rolled_back)
-        return _settled(manifest, wanted, choice, artefact.again_seconds)
+        return _settled(manifest, wanted, choice, artefact)
 
     def _gate(
         self,
@@ -280,9 +281,10 @@ def given_up_seconds(before: status.AppStatus | None, after: status.AppStatus) -
 
 
 def _settled(
-    manifest: Object, wanted: app.App, choice: standings.Choice, again: float | None = None
+    manifest: Object, wanted: app.App, choice: standings.Choice, artefact: artefacts.Outcome
 ) -> Settled:
-    standing = choice.standing
+    standing = dataclasses.replace(choice.standing, queue=artefact.queue)
+    again = None if isinstance(artefact, artefacts.Ready) else artefact.again_seconds
     if choice.record is None:
         held = standing.held or causes.Cause("NotReleased", "nothing is released", broken=True)
         parked = workload.replicas_of(wanted) == 0

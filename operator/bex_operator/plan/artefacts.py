@@ -8,7 +8,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from bex_operator.api import app, records
+from bex_operator.api import app, records, status
 
 DEFAULT_BRANCH = "main"
 
@@ -59,6 +59,8 @@ class Ready:
     """Where a built image comes from, for people: `commit 3f2a1bc of main`."""
     made: records.Made | None = None
     """How it was built."""
+    queue: status.Queue | None = None
+    """What waits to be built, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Waiting:
     """Holds nothing that moves while the reason stays: each new text is a status written."""
     again_seconds: float | None = None
     """When to ask again; None if the App is woken when there is something new."""
+    queue: status.Queue | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Failed:
     reason: str
     message: str
     again_seconds: float | None = None
+    queue: status.Queue | None = None
 
 
 Outcome = Ready | Waiting | Failed

@@ -176,7 +176,7 @@ def cancelled(
     """Sum up a build that *by* ended."""
     pods = list(pods)
     step = current_step(pods)
-    at = f" during {step}" if step else ""
+    at = f" during {step}" if step else " before it began"
     told = {each["step"]: each for each in _told(pods)}
     message = f"cancelled by {by}{at}"
     return _so_far(job, told) | {"state": "Cancelled", "ended": now, "by": by, "message": message}

@@ -47,7 +47,13 @@ class Cancel:
     """What `bex cancel` asked for: the end of one build."""
 
     job: str = ""
+    wanted: str | None = None
+    """Since when that build was due: tells it from a later one of the same commit."""
     by: str = "somebody"
+
+    def ends(self, job: str, wanted: str) -> bool:
+        """Tell whether it was asked for the end of the build *job*, due since *wanted*."""
+        return job == self.job and self.wanted in {None, wanted}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class Decision:
     start: str | None = None
     """The same, if it may be made now."""
     why: Started = NO_REASON
+    """What it is due for."""
 
 
 def read_request(manifest: Mapping[str, Any]) -> Request:
@@ -102,7 +109,12 @@ def read_request(manifest: Mapping[str, Any]) -> Request:
 def read_cancel(manifest: Mapping[str, Any]) -> Cancel:
     """Read which build a person wants ended."""
     given = _noted(manifest, names.CANCEL_ANNOTATION)
-    return Cancel(str(given.get("job", "")), str(given.get("by") or "somebody")[:_NAME_LIMIT])
+    wanted = given.get("wanted")
+    return Cancel(
+        job=str(given.get("job", "")),
+        wanted=str(wanted) if wanted is not None else None,
+        by=str(given.get("by") or "somebody")[:_NAME_LIMIT],
+    )
 
 
 def _noted(manifest: Mapping[str, Any], annotation: str) -> dict[str, Any]:
@@ -167,16 +179,16 @@ def _begin(
     shown = f"commit {commit[:7]} of {wish.request.ref or wish.source.branch}"
     again = _again(wish, commit, known, app_name)
     name = job_name(app_name, key(wish, commit, again=again))
+    why = _why(wish, known, again)
     running = next((each for each in known if each.state == "Running"), None)
     if running is not None:
         # Run to the end: a newer push that stopped it could be stopped by the next, for ever.
         message = f"{shown} is built when the build of {running.commit[:7]} has ended"
-        return Decision(artefacts.Waiting("BuildQueued", message), name)
+        return Decision(artefacts.Waiting("BuildQueued", message), name, why=why)
     if not has_turn:
         message = f"{shown} is built when other builds have ended"
-        return Decision(artefacts.Waiting("BuildQueued", message, TURN_SECONDS), name)
+        return Decision(artefacts.Waiting("BuildQueued", message, TURN_SECONDS), name, why=why)
     message = f"builds {shown}, not placed on a machine yet"
-    why = _why(wish, known, again)
     return Decision(artefacts.Waiting("Building", message), name, name, why)
 
 

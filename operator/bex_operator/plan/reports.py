@@ -90,6 +90,7 @@ def refused(
             "observed_generation": observed.generation,
             "phase": "Running" if serving else refusal.phase,
             **_of_newest(observed, before, conditions.time_text(now)),
+            "queue": _queue(observed, before),
             "replicas": len(observed.pods),
             "selector": _selector(observed),
             "conditions": (
@@ -140,6 +141,7 @@ def report(
             _unprepared(observed.standing),
             now=at,
         ),
+        queue=_queue(observed, before),
         image=wanted.image if active else was.image,
         url=urls[0],
         urls=urls,
@@ -175,6 +177,14 @@ def _of_newest(
     past = history.outcomes(before.history if before else (), _unprepared(standing), now=now)
     found = {"release": standing.newest, "pre_deploy": standing.pre_deploy, "history": past}
     return {field: value for field, value in found.items() if value}
+
+
+def _queue(observed: rollouts.Observed, before: status.AppStatus | None) -> status.Queue | None:
+    """Tell what waits to be built; an empty queue is none."""
+    known = observed.standing.queue
+    if known is None:
+        return before.queue if before else None
+    return known if known != status.Queue() else None
 
 
 def _unprepared(standing: rollouts.Standing) -> status.Outcome | None:

@@ -24,6 +24,8 @@ class Standing:
     """What is to be known of the newest release."""
     pre_deploy: status.PreDeploy | None = None
     """The command that runs before the newest release serves."""
+    queue: status.Queue | None = None
+    """What waits to be built; None if that is as it was reported last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ def test_cancelled_build_says_who_and_where() -> None:
 
     said = {"state": "Cancelled", "ended": NOW, "by": "ada"}
     assert during == SO_FAR | said | {"message": "cancelled by ada during resolve"}
-    assert before["message"] == "cancelled by ada"
+    assert before["message"] == "cancelled by ada before it began"
 
 
 @pytest.mark.parametrize(

@@ -286,8 +286,18 @@ def test_order_to_cancel_is_read_as_it_was_written() -> None:
     """Somebody always asked."""
     whole = noted(names.CANCEL_ANNOTATION, job="web-1", by="ada")
 
-    assert builds.read_cancel(whole) == builds.Cancel("web-1", "ada")
-    assert builds.read_cancel({"metadata": {}}) == builds.Cancel("", "somebody")
+    assert builds.read_cancel(whole) == builds.Cancel("web-1", by="ada")
+    assert builds.read_cancel({"metadata": {}}) == builds.Cancel("", by="somebody")
+
+
+def test_order_to_cancel_ends_the_build_that_it_names() -> None:
+    """A later one of the same commit, due since another time, goes on."""
+    order = builds.read_cancel(noted(names.CANCEL_ANNOTATION, job="web-1", wanted=NOW))
+
+    assert order.ends("web-1", NOW)
+    assert not order.ends("web-1", "2026-02-01T00:00:00Z")
+    assert not order.ends("web-2", NOW)
+    assert builds.Cancel("web-1").ends("web-1", NOW)
 
 
 def test_reasons_are_words_that_programs_read() -> None:
