@@ -1,6 +1,7 @@
 """From a commit to a running release: git over https, BuildKit in pods, on real machines."""
 
 import asyncio
+import datetime
 import json
 import urllib.error
 from collections.abc import Awaitable, Callable
@@ -167,12 +168,13 @@ def test_table_tells_every_deploy_from_what_is_kept(plant: Plant) -> None:
 
 def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
     """Its words come while it runs, it ends when somebody says so, and is built when asked for."""
-    plant.server.commit("slow", {"Dockerfile": f'{BASE}RUN ["/hello-go"]\n'})
+    files = {"Dockerfile": f'{BASE}RUN ["/hello-go"]\n'}
+    plant.server.commit("slow", files)
     plant.deploy("slow")
     wait_until(lambda: _running_step(plant, "slow") == "build", "it builds", BUILD_SECONDS)
     (job,) = plant.jobs("slow")
-    second = plant.server.commit("slow", {"README": "two"})
-    plant.request("slow", at="2998-01-01T00:00:00Z", by="bo")
+    second = plant.server.commit("slow", {**files, "README": "two"})
+    plant.request("slow", at=datetime.datetime.now(datetime.UTC).isoformat(), by="bo")
     wait_until(lambda: _waiting(plant, "slow") == second, "the next commit waits", BUILD_SECONDS)
     said = plant.embedded.ask(lambda kube: app_builds.cancel_in(kube, "slow", second[:7]))
     lines: list[str] = []
