@@ -86,7 +86,25 @@ def test_scale_is_followed_to_ready(scaled: stacks.Stack) -> None:
     kubectl(scaled, "wait", seen, "app/scaled", "--timeout=120s")
     kubectl(scaled, "wait", "--for=condition=Ready", "app/scaled", "--timeout=120s")
 
-    assert {app["name"]: app["ready"] for app in scaled.apps()}["scaled"] == "2/2"
+    assert _ready(scaled, "scaled") == "2/2"
+
+
+def test_program_has_the_last_word(scaled: stacks.Stack) -> None:
+    """What was set by hand stays until the program says something else."""
+    kubectl(scaled, "scale", "app/scaled", "--replicas=2")
+    scaled.up()
+    by_hand = kubectl(scaled, "get", "app", "scaled", "--output=jsonpath={.spec.replicas}")
+    scaled.write_app("scaled", replicas=3)
+
+    scaled.up()
+
+    assert by_hand == "2"
+    assert _ready(scaled, "scaled") == "3/3"
+
+
+def _ready(stack: stacks.Stack, name: str) -> str:
+    ready: str = next(app["ready"] for app in stack.apps() if app["name"] == name)
+    return ready
 
 
 def test_previous_container_is_heard(stack: stacks.Stack) -> None:
