@@ -1,63 +1,48 @@
-"""The operator gets what it uses and no more: its rights against the API server's audit log.
+"""Operator and edge get what they use and no more: their rights against the API server's audit log.
 
-It lives under a user of its own on a server that grants nobody anything but by roles. Its way
+Each lives under a user of its own on a server that grants nobody anything but by roles. Its way
 there breaks once at every place, so that what it needs only then is needed here too.
 """
 
 import argparse
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import json
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from aiohttp import web
 
 from bex_operator import api
-from bex_operator.api import names, rights
-from bex_operator.controllers import operator, operator_settings
+from bex_operator.api import images, names, rights
+from bex_operator.controllers import edge_objects, operator, operator_settings, registry_care
 from bex_operator.kube import client, errors, kinds
+from bex_operator.plan import webhooks
+from bex_operator.registry import care
+from bex_stack.embedded import toolchain
 from components.manifests import operator as manifests
-from tests.support import cert_manager, git_server, places
+from tests.support import build_jobs as playing
+from tests.support import cert_manager, git_server, image_registry, places, ssh_git_server
 from tests.support.api_server import ApiServer, run_api_server
 from tests.support.apps_cluster import NO_REGISTRY, app_manifest, condition
-from tests.support.fault_proxy import Fault, fault_proxy
+from tests.support.audits import Stumbles, audited, granted, used
+from tests.support.fault_proxy import fault_proxy
+from tests.support.image_registry import registry
 from tests.support.waiting import until
 
-USER = "bex-operator"
+__all__ = ["registry"]
+
+USER, EDGE_USER = "bex-operator", "bex-edge"
 NEVER_ASKED = {
     # The API server here has OwnerReferencesPermissionEnforcement, which looks at this itself:
     # without it no child could be made.
     (names.GROUP, "apps/finalizers", "update"),
 }
-Used = tuple[str, str, str]
-"""Group, resource with subresource, and verb."""
-
-
-@dataclass
-class Stumbles:
-    """Breaks the first watch of each kind, and the first answer about each kind's objects."""
-
-    met: set[str] = field(default_factory=set)
-
-    def choose(self, request: web.Request) -> Fault | None:
-        """Decide on a request."""
-        place = f"{request.method} {'/'.join(request.path.split('/')[:7])}"
-        if "watch" in request.query and "/leases" not in request.path:
-            place = f"watch {request.path}"
-        if place in self.met:
-            return None
-        self.met.add(place)
-        if place.startswith("watch"):
-            return Fault(503, "no backend")
-        if request.method == "PATCH" and names.GROUP not in request.path:
-            return Fault(409, '{"kind":"Status","code":409,"reason":"Conflict"}')
-        if request.method == "POST" and request.path.endswith(("jobs", "revisions")):
-            return Fault(409, '{"kind":"Status","code":409,"reason":"AlreadyExists"}', after=True)
-        return None
 
 
 @dataclass(frozen=True)
@@ -67,6 +52,8 @@ class Stage:
     server: ApiServer
     kube: client.Client
     repository: git_server.GitServer
+    registry: image_registry.Registry
+    webhook_port: int
 
     async def reason(self, name: str) -> str:
         """The reason of the App's Ready."""
@@ -144,12 +131,12 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(tmp_path: Path, registry: image_registry.Registry) -> AsyncIterator[Stage]:
     """Start the server and give the operator its rights there, as stacks do."""
-    with run_api_server(USER) as server, git_server.serve(tmp_path) as repository:
+    with run_api_server(USER, EDGE_USER) as server, git_server.serve(tmp_path) as repository:
         async with client.Client.from_kubeconfig(server.kubeconfig) as kube:
             await cert_manager.serve(kube)
-            for manifest in manifests.render(users=[USER], certifies=True):
+            for manifest in manifests.render(users=[USER], edge_user=EDGE_USER, certifies=True):
                 await kube.apply(manifest, field_manager="test")
 
             async def served() -> bool:
@@ -159,7 +146,8 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
             await until(served, "the App kind is served")
             await kube.create(_held_lease(), field_manager="test")
-            stage = Stage(server, kube, repository)
+            (port,) = places.free_ports(1)
+            stage = Stage(server, kube, repository, registry, port)
             async with _operator(stage, tmp_path):
                 yield stage
 
@@ -167,7 +155,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 @contextlib.asynccontextmanager
 async def _operator(stage: Stage, folder: Path) -> AsyncIterator[None]:
     """Run the operator as stacks run it, under its user, on a way that breaks."""
-    async with fault_proxy(stage.server.watched_kubeconfig) as (proxy, access):
+    async with fault_proxy(stage.server.kubeconfig_of(USER)) as (proxy, access):
         proxy.choose = Stumbles().choose
         parser = argparse.ArgumentParser()
         operator_settings.add_arguments(parser)
@@ -176,7 +164,10 @@ async def _operator(stage: Stage, folder: Path) -> AsyncIterator[None]:
             *("--health-port", str(places.free_ports(1)[0])),
             *("--namespace-labels", "app.kubernetes.io/part-of=bex"),
             *("--registries", f"example.com={NO_REGISTRY}", "--certificate-issuer", "bex-local"),
-            *("--builds", str(_builds(folder, stage.repository)), "--leader-elect"),
+            *("--builds", str(_builds(folder, stage)), "--leader-elect"),
+            *("--registry-care", stage.registry.guarded_url),
+            *("--registry-key", str(stage.registry.key)),
+            *("--webhook-port", str(stage.webhook_port)),
         ]
         stop = asyncio.Event()
         settings = operator_settings.read(parser.parse_args(arguments))
@@ -186,6 +177,23 @@ async def _operator(stage: Stage, folder: Path) -> AsyncIterator[None]:
         finally:
             stop.set()
             await running
+
+
+@contextlib.asynccontextmanager
+async def edge(stage: Stage) -> AsyncIterator[edge_objects.Objects]:
+    """What the edge's feeder knows of the cluster, and all that it asks there."""
+    async with contextlib.AsyncExitStack() as stack:
+        way = fault_proxy(stage.server.kubeconfig_of(EDGE_USER))
+        proxy, access = await stack.enter_async_context(way)
+        proxy.choose = Stumbles().choose
+        kube = await stack.enter_async_context(client.Client(access, user_agent=EDGE_USER))
+        objects = edge_objects.Objects(kube)
+        following = asyncio.create_task(objects.follow())
+        try:
+            yield objects
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
 
 def _held_lease() -> dict[str, Any]:
@@ -208,12 +216,11 @@ def _without_user(folder: Path, server: str) -> Path:
     return path
 
 
-def _builds(folder: Path, repository: git_server.GitServer) -> Path:
-    key, path = folder / "token.key", folder / "builds.json"
-    key.write_bytes(b"k" * 32)
-    settings = {"image": "example.com/builder:1", "registry": "127.0.0.1:9", "knownAs": "r:1"}
-    given = {"tokenKey": str(key), "inner": ["127.0.0.0/8"], "pollSeconds": 1}
-    path.write_text(json.dumps(settings | given | {"authority": str(repository.authority)}))
+def _builds(folder: Path, stage: Stage) -> Path:
+    path, endpoint = folder / "builds.json", stage.registry.guarded_url.removeprefix("http://")
+    settings = {"image": "example.com/builder:1", "registry": endpoint, "knownAs": "example.com"}
+    given = {"tokenKey": str(stage.registry.key), "inner": ["127.0.0.0/8"], "pollSeconds": 1}
+    path.write_text(json.dumps(settings | given | {"authority": str(stage.repository.authority)}))
     return path
 
 
@@ -268,6 +275,51 @@ async def build_and_fail(stage: Stage) -> None:
     await stage.comes_to("built", "BuildFailedInfrastructure")
 
 
+async def hear_of_a_push(stage: Stage) -> None:
+    """The git server says that the repository has moved, and what had failed is built anew."""
+    app = await stage.kube.get(kinds.APP, "built", api.NAMESPACE)
+    key = stage.registry.key.read_bytes()
+    secret = webhooks.secret_of(key, app["metadata"]["uid"]).encode()
+    body = b'{"ref": "refs/heads/main"}'
+    signed = hmac.new(secret, body, hashlib.sha256).hexdigest()
+    headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed}"}
+    url = f"http://127.0.0.1:{stage.webhook_port}{webhooks.path_of(api.NAMESPACE, 'built')}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=body, headers=headers) as answer,
+    ):
+        assert answer.status == 202
+    app = await stage.kube.get(kinds.APP, "built", api.NAMESPACE)
+    assert names.PUSHED_ANNOTATION in app["metadata"]["annotations"]
+
+
+async def build_from_ssh(stage: Stage, folder: Path) -> None:
+    """A Job asks the repository where its branch points; it, and the build, get the deploy key."""
+    git_server.GitServer(folder, "", folder).commit("secret", {"a": "one"})
+    with ssh_git_server.serve(folder) as shell:
+        held = {"ssh-privatekey": shell.key.read_text()}
+        held["known_hosts"] = shell.known_hosts.read_text()
+        secret = {"apiVersion": "v1", "kind": "Secret", "stringData": held}
+        secret["metadata"] = {"name": "key", "namespace": api.NAMESPACE}
+        await stage.kube.create(secret, field_manager="test")
+        spec = {"image": None, "repo": f"{shell.url}/secret.git", "cloneSecret": "key"}
+        async with playing.machines(stage.kube, names.BUILD_NAMESPACE) as machines:
+            machines.program = toolchain.ensure(["bex-build"]).path("bex-build")
+            machines.folder = folder
+            manifest = app_manifest(api.NAMESPACE, "shelled", **spec)
+            await stage.kube.create(manifest, field_manager="test")
+            await stage.has_releases("shelled", 1)
+
+
+async def collect_images(stage: Stage) -> None:
+    """What no App needs any more leaves the registry, as the leader sees to now and then."""
+    await stage.registry.push(f"{images.BUILDS}nobody/{images.IMAGE}", "job", "old")
+    async with client.Client.from_kubeconfig(stage.server.kubeconfig_of(USER)) as kube:
+        kept = care.Care(stage.registry.guarded_url, stage.registry.key)
+        done = await registry_care.collect(kube, kept, grace_seconds=0)
+    assert [each.owner for each in done.going] == ["nobody"]
+
+
 async def lose_the_lease(stage: Stage) -> None:
     """Somebody deletes the lease; its holder makes another."""
     lease = kinds.LEASE, "bex-operator", names.SYSTEM_NAMESPACE
@@ -292,49 +344,34 @@ async def remove(stage: Stage, *apps: str) -> None:
     await until(gone, "the Apps are gone")
 
 
-def audited(log: Path) -> list[dict[str, Any]]:
-    """What the operator asked."""
-    return [json.loads(line) for line in log.read_text().splitlines()]
+async def route(objects: edge_objects.Objects, name: str) -> None:
+    """The edge hears of an App's host."""
+
+    async def heard() -> bool:
+        routed = {each["metadata"]["name"] for each in objects.of(kinds.INGRESS)}
+        return objects.are_complete and name in routed
+
+    await until(heard, f"the edge knows the hosts of {name}")
 
 
-def used(events: Iterable[dict[str, Any]], *, where: str = "") -> set[Used]:
-    """Which rights requests took; all requests but those of *where*'s own, or only those."""
-    found = set()
-    for event in events:
-        asked = event["objectRef"]
-        resource = "/".join(asked[key] for key in ("resource", "subresource") if key in asked)
-        what = asked.get("apiGroup", ""), resource
-        if _granted_in(asked.get("namespace", ""), resource) == where:
-            found.add((*what, event["verb"]))
-            if event["verb"] == "patch" and event["responseStatus"]["code"] == 201:
-                found.add((*what, "create"))
-    return found
-
-
-def _granted_in(namespace: str, resource: str) -> str:
-    """In which namespace alone the right is given; empty if it is given in all."""
-    if namespace in {names.BUILD_NAMESPACE, names.SYSTEM_NAMESPACE} or resource == "secrets":
-        return namespace
-    return ""
-
-
-def granted(table: Iterable[rights.Right]) -> set[Used]:
-    """Every right of a table alone."""
-    return {(each.group, each.resource, verb) for each in table for verb in each.verbs}
-
-
-async def test_every_right_is_used_and_nothing_is_forbidden(stage: Stage) -> None:
-    """Over the lives of Apps with every child, with a second release, and with a build."""
-    await prepare_and_wait_for_room(stage)
+async def test_every_right_is_used_and_nothing_is_forbidden(
+    stage: Stage, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Over the lives of Apps with every child, with a second release, and with builds."""
+    async with edge(stage) as objects:
+        await prepare_and_wait_for_room(stage)
+        await route(objects, "web")
     await release_again(stage)
     await live_on(stage)
     await build_and_fail(stage)
-    await lose_the_lease(stage)
+    await hear_of_a_push(stage)
     await remove(stage, "web", "again", "built")
+    await build_from_ssh(stage, tmp_path_factory.mktemp("ssh"))
+    await collect_images(stage)
+    await lose_the_lease(stage)
+    await remove(stage, "shelled")
 
-    events = audited(stage.server.audit_log)
-    asked = [each for each in events if "objectRef" in each]
-    assert {each["annotations"]["authorization.k8s.io/decision"] for each in events} == {"allow"}
+    asked = audited(stage.server.audit_log, USER)
     for where, table in (
         ("", (*rights.OPERATOR, *rights.OPERATOR_CERTIFYING)),
         (names.SYSTEM_NAMESPACE, rights.OPERATOR_IN_SYSTEM),
@@ -342,5 +379,6 @@ async def test_every_right_is_used_and_nothing_is_forbidden(stage: Stage) -> Non
         (api.NAMESPACE, rights.OPERATOR_IN_APPS),
     ):
         assert used(asked, where=where) == granted(table) - NEVER_ASKED, where
+    assert used(audited(stage.server.audit_log, EDGE_USER)) == granted(rights.EDGE)
     served = str(await stage.kube.request("GET", "/metrics"))
     assert f'dispatched_requests_total{{flow_schema="{manifests.OPERATOR}"' in served

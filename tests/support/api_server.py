@@ -2,7 +2,7 @@
 
 `api_server` is both processes; `controllers` adds the controller-manager's garbage collector and
 namespace controller, without which foreground deletes and namespaces never finish. A server that
-watches a user grants it what RBAC says, and writes down what it asks.
+watches users grants them what RBAC says, and writes down what they ask.
 """
 
 import base64
@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,13 @@ class ApiServer:
     kubeconfig: Path
     directory: Path
 
-    @property
-    def watched_kubeconfig(self) -> Path:
-        """How the watched user reaches it, who is nobody without a role."""
-        return self.directory / "watched.kubeconfig"
+    def kubeconfig_of(self, user: str) -> Path:
+        """How a watched user reaches it, who is nobody without a role."""
+        return self.directory / f"{user}.kubeconfig"
 
     @property
     def audit_log(self) -> Path:
-        """What the watched user asked, an audit Event a line."""
+        """What the watched users asked, an audit Event a line."""
         return self.directory / "audit.log"
 
 
@@ -182,9 +181,9 @@ def _api_server_command(binary: Path, directory: Path, port: int, etcd_port: int
     ]
 
 
-def _watching_arguments(server: ApiServer, user: str) -> list[str]:
+def _watching_arguments(server: ApiServer, users: Sequence[str]) -> list[str]:
     policy = server.directory / "audit-policy.json"
-    rules = [{"level": "Metadata", "users": [user], "omitStages": ["RequestReceived"]}]
+    rules = [{"level": "Metadata", "users": [*users], "omitStages": ["RequestReceived"]}]
     made = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [*rules, {"level": "None"}]}
     policy.write_text(json.dumps(made))
     return [
@@ -196,7 +195,7 @@ def _watching_arguments(server: ApiServer, user: str) -> list[str]:
     ]
 
 
-def _write_certificates(server: ApiServer, watched: str | None) -> None:
+def _write_certificates(server: ApiServer, watched: Sequence[str]) -> None:
     directory, url = server.directory, server.url
     authority = _issue(_name("test authority"), None, None)
     serving = _issue(_name("kube-apiserver"), authority, ExtendedKeyUsageOID.SERVER_AUTH)
@@ -208,16 +207,16 @@ def _write_certificates(server: ApiServer, watched: str | None) -> None:
     (directory / "admin.pem").write_bytes(admin.certificate_pem() + admin.key_pem())
     (directory / "accounts.key").write_bytes(accounts.key_pem())
     server.kubeconfig.write_text(_kubeconfig(url, authority, admin))
-    if watched is not None:
-        user = _issue(_name(watched), authority, ExtendedKeyUsageOID.CLIENT_AUTH)
-        server.watched_kubeconfig.write_text(_kubeconfig(url, authority, user))
+    for name in watched:
+        user = _issue(_name(name), authority, ExtendedKeyUsageOID.CLIENT_AUTH)
+        server.kubeconfig_of(name).write_text(_kubeconfig(url, authority, user))
 
 
 @contextlib.contextmanager
-def run_api_server(watched: str | None = None) -> Iterator[ApiServer]:
+def run_api_server(*watched: str) -> Iterator[ApiServer]:
     """Start both processes in a folder of their own and remove everything afterwards.
 
-    Whoever has a certificate may do everything, but with a user *watched* only administrators.
+    Whoever has a certificate may do everything, but with users *watched* only administrators.
     """
     from bex_stack.embedded import toolchain  # only for tests that need the binaries
 
@@ -238,7 +237,7 @@ def run_api_server(watched: str | None = None) -> Iterator[ApiServer]:
             "--unsafe-no-fsync",
         ]
         server = _api_server_command(binaries.path("kube-apiserver"), directory, port, client_port)
-        server += _watching_arguments(made, watched) if watched is not None else [_ANYTHING_GOES]
+        server += _watching_arguments(made, watched) if watched else [_ANYTHING_GOES]
         log = directory / "kube-apiserver.log"
         with _process(etcd, directory / "etcd.log"), _process(server, log) as process:
             _wait_ready(made.url, directory, process, log)

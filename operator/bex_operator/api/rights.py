@@ -67,7 +67,8 @@ OPERATOR_CERTIFYING: tuple[Right, ...] = (
 """Where cert-manager is to keep certificates of Apps' hosts; it makes them, and their Secrets."""
 
 EDGE: tuple[Right, ...] = (
-    Right("networking.k8s.io", "ingresses", ("get", *READ)),
-    Right("", "services", ("get", *READ)),
-    Right("discovery.k8s.io", "endpointslices", ("get", *READ)),
+    Right("networking.k8s.io", "ingresses", READ),
+    Right("", "services", READ),
+    Right("discovery.k8s.io", "endpointslices", READ),
 )
+"""What the edge's feeder reads."""

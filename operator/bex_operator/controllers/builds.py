@@ -248,7 +248,7 @@ class Builder:
                 asked = build_jobs.Question(place.repo, place.namespace, held)
                 return await ref_jobs.refs(self._writer, self._platform, asked, refs)
         except errors.KubeError as exc:
-            raise git_errors.Unavailable(f"the repository cannot be asked: {exc}") from exc
+            raise git_errors.Hindered(f"the repository cannot be asked: {exc}") from exc
         return await self._remote.refs(place.repo, refs, held.get("token", "").strip())
 
     def _moved(self, place: sources.Place) -> None:

@@ -36,7 +36,7 @@ async def refs(
     except errors.AlreadyExists:
         # Of an operator that did not live to read the answer.
         await writer.kube.delete(kinds.JOB, name, namespace)
-        raise git_errors.Unavailable("an earlier question is still under way") from None
+        raise git_errors.Hindered("an earlier question is still under way") from None
     try:
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name}
         secret["metadata"]["ownerReferences"] = [{**owner, "uid": made["metadata"]["uid"]}]

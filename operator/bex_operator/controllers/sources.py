@@ -57,6 +57,8 @@ class _Known:
     commits: dict[str, str] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
     error: str | None = None
+    hindered: bool = False
+    """The error is that nobody was asked."""
     hooked: bool = False
     """Its server tells of pushes, and none was missed."""
     requested: str = ""
@@ -143,10 +145,11 @@ class Sources:
             # A push that nobody told of: the hook is gone, or deliveries fail.
             known.hooked = known.hooked and not (moved and before[1] and not was_told)
         except errors.GitError as trouble:
-            known.error = str(trouble)
+            known.error, known.hindered = str(trouble), isinstance(trouble, errors.Hindered)
         except Exception:  # noqa: BLE001 - one repository must not end the care for all others
             _log.exception("source.poison", repo=place.repo)
             known.error = "asking the repository failed; the operator's log says why"
+            known.hindered = False
         now = asyncio.get_running_loop().time()
         known.due = now + self._pause(place, known) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         if known.requested > answered:
@@ -158,6 +161,7 @@ class Sources:
 
     def _pause(self, place: Place, known: _Known) -> float:
         if known.error:
-            return SSH_POLL_SECONDS if place.speaks_ssh else RETRY_SECONDS
+            costly = place.speaks_ssh and not known.hindered
+            return SSH_POLL_SECONDS if costly else RETRY_SECONDS
         slow = SSH_POLL_SECONDS if place.speaks_ssh else 0.0
         return max(self._poll_seconds, slow, HOOKED_POLL_SECONDS if known.hooked else 0.0)

@@ -1,8 +1,9 @@
 """What a git server, or the way to it, may get wrong.
 
 GitError
-├── Refused      the repository has to be named otherwise, or needs credentials
-└── Unavailable  the same may work later
+├── Refused          the repository has to be named otherwise, or needs credentials
+└── Unavailable      the same may work later
+    └── Hindered     nobody was asked: the way there, ours, was not free
 """
 
 
@@ -16,3 +17,7 @@ class Refused(GitError):
 
 class Unavailable(GitError):
     """The server does not answer as it should."""
+
+
+class Hindered(Unavailable):
+    """The cluster was in the way of the question: it costs little to put it again soon."""

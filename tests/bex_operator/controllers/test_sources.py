@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
 from bex_operator.controllers import sources
 from bex_operator.git import errors
 from bex_operator.plan import builds
@@ -21,13 +23,13 @@ class Server:
     refs: dict[str, str] = field(default_factory=lambda: {"main": COMMIT, "next": LATER})
     asked: list[frozenset[str]] = field(default_factory=list)
     woken: int = 0
-    broken: bool = False
+    trouble: errors.GitError | None = None
 
     async def ask(self, _: sources.Place, wanted: Collection[str]) -> dict[str, str]:
         """Answer as `git.remotes` does."""
         self.asked.append(frozenset(wanted))
-        if self.broken:
-            raise errors.Unavailable("it does not answer")
+        if self.trouble is not None:
+            raise self.trouble
         return {name: self.refs[name] for name in wanted if name in self.refs}
 
     def wake(self, _: sources.Place) -> None:
@@ -69,6 +71,30 @@ async def test_many_apps_of_a_repository_ask_it_once() -> None:
     assert server.woken == 1
 
 
+async def test_question_that_was_never_put_is_put_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only what a server has answered makes the next Job wait for minutes."""
+    monkeypatch.setattr(sources, "RETRY_SECONDS", 0.01)
+    server = Server(trouble=errors.Hindered("an earlier question is still under way"))
+    place = sources.Place("ssh://git@git.example.com/team/web", "apps", "key")
+    async with running(server) as source:
+        source.head(place, "main")
+        await until(lambda: _asked(server, 3), "it is asked again and again")
+        server.trouble = errors.Unavailable("the server hangs up")
+        await until(lambda: _says(source, place, "the server hangs up"), "it says so")
+
+        assert source._known[place].due > asyncio.get_running_loop().time() + 60
+
+
+async def _asked(server: Server, times: int) -> bool:
+    return len(server.asked) >= times
+
+
+async def _says(source: sources.Sources, place: sources.Place, error: str) -> bool:
+    return source.head(place, "main").error == error
+
+
 async def test_moved_branch_wakes_its_apps() -> None:
     """The poll finds the new head and tells, once."""
     server = Server()
@@ -104,7 +130,7 @@ async def test_server_that_fails_keeps_what_was_known() -> None:
     server = Server()
     async with running(server, poll_seconds=0.01) as source:
         await known(source, "main")
-        server.broken = True
+        server.trouble = errors.Unavailable("it does not answer")
 
         async def has_failed() -> bool:
             return source.head(PLACE, "main").error is not None
