@@ -15,7 +15,7 @@ cd tools/cluster-api && for each in core=core kubeadm-bootstrap=bootstrap/kubead
 		GOFLAGS=-mod=readonly CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -gcflags=all=-dwarf=false -o "$(CLUSTER_API_BIN)/$${each%%=*}-manager" "sigs.k8s.io/cluster-api/$${each#*=}" || exit 1; done
 endef
 
-.PHONY: up destroy test check check-builds check-registry check-caph check-cli check-capi check-certificates cluster-api test-local bench bench-operator bench-builds bench-pushes faults mutants soak lock venv clean
+.PHONY: up destroy test check check-builds check-registry check-caph check-zot check-cli check-capi check-certificates cluster-api test-local bench bench-operator bench-builds bench-pushes faults mutants soak lock venv clean
 .DEFAULT_GOAL := up
 
 venv: $(VENV)/.ready
@@ -57,6 +57,10 @@ check-policy: venv policy ## The policy pack in its own environment, asked as th
 check-caph: venv ## The hetzner overlay against CAPH's own definitions: make check-caph CRDS=DIR
 	@test -n "$(CRDS)" || { echo "name the folder with CAPH's definitions: make check-caph CRDS=DIR"; exit 2; }
 	CRDS=$(abspath $(CRDS)) $(BIN)/pytest --durations=0 tests/caph/check_caph.py
+
+check-zot: venv ## The registry of local and hetzner as it is configured, in a real Zot: make check-zot ZOT=PROGRAM
+	@test -n "$(ZOT)" || { echo "name Zot's program: make check-zot ZOT=PROGRAM"; exit 2; }
+	ZOT=$(abspath $(ZOT)) $(BIN)/pytest --durations=0 tests/zot/check_zot.py
 
 check-builds: venv ## Go, Python and Node projects from git, with a Dockerfile and without, on base images made here.
 	@$(BIN)/bex setup --yes

@@ -9,7 +9,6 @@ from bex_operator import api
 from bex_stack import cluster_api_program as shared
 from bex_stack import settings_cluster_api as models
 from components import infra_cluster, operator_image, pins, registry, traefik
-from components.dynamic import passwords
 from components.manifests import capd, charts, issuers, shapes, storage, zot
 
 DOMAIN = "localhost"
@@ -18,10 +17,12 @@ DOMAIN = "localhost"
 
 def deploy(stack: models.CapdSettings, apps: Sequence[api.App]) -> None:
     """Describe the stack."""
-    lock = shared.lock_of(stack)
+    lock = shared.lock_of(stack, apps)
     infra = shared.infra_cluster_on(stack, _kind(stack, lock))
-    clusters = shared.clusters_of(stack, infra, overlay(stack, lock), _platform(stack, lock))
-    held, image = _registry(stack, clusters, lock)
+    keys = None if stack.registry_url else shared.registry_keys()
+    platform = _platform(stack, lock, keys)
+    clusters = shared.clusters_of(stack, infra, overlay(stack, lock), platform)
+    held, image = _registry(stack, clusters, lock, keys)
     domain = stack.base_domain or DOMAIN
     # Whose edge it is, theirs are the certificates.
     issuer = issuers.AUTHORITY if stack.platform == "charts" else ""
@@ -30,7 +31,13 @@ def deploy(stack: models.CapdSettings, apps: Sequence[api.App]) -> None:
     )
     # The operator's own machine is the one a scale-down never takes.
     pod = shared.pod_of(image, options, on_control_plane=True, replicas=stack.control_planes)
-    shared.app_layer(clusters, pod, apps, [*held, *_edge(stack, clusters, lock)])
+    building = None
+    told = shared.builds_of(stack, registry.CONTAINER_FOR_BUILDS)
+    if told is not None and keys is not None:
+        address = held[0].builds_address.apply(lambda found: f"{found}/32")
+        building = shared.Building(told, keys.signer.private, [(address, zot.BUILDS_PORT)])
+    after = [*held, *_edge(stack, clusters, lock)]
+    shared.app_layer(clusters, pod, apps, after, building)
     shared.autoscaler_of(stack, clusters, lock)
     pulumi.export("kubeconfig", clusters.apps.kubeconfig)
     pulumi.export("registry", stack.registry_url or registry.endpoint(stack.registry_port))
@@ -51,6 +58,7 @@ def overlay(stack: models.CapdSettings, lock: pins.Lock) -> list[shapes.Manifest
             workers=None if stack.is_autoscaled else stack.workers,
             workers_min=stack.workers_min,
             workers_max=stack.workers_max,
+            login="" if stack.registry_url else shared.LOGIN,
         )
     )
 
@@ -68,12 +76,17 @@ def _kind(stack: models.CapdSettings, lock: pins.Lock) -> pulumi.Output[str] | N
     return infra_cluster.KindCluster("infra", args).kubeconfig
 
 
-def _platform(stack: models.CapdSettings, lock: pins.Lock) -> shared.Platform:
+def _platform(
+    stack: models.CapdSettings, lock: pins.Lock, keys: shared.RegistryKeys | None
+) -> shared.Platform:
+    secrets = [] if keys is None else [keys.login(registry.MACHINE_URL)]
     where = charts.ON_CONTROL_PLANE
     network = charts.pod_network(stack.cni, stack.pod_network, private=False)
     networks = [network] if network else []
     if stack.platform == "none":
-        return shared.Platform(networks, load_balancer=capd.load_balancer(stack.cluster_name))
+        return shared.Platform(
+            networks, secrets=secrets, load_balancer=capd.load_balancer(stack.cluster_name)
+        )
     return shared.Platform(
         charts=[
             *networks,
@@ -83,20 +96,24 @@ def _platform(stack: models.CapdSettings, lock: pins.Lock) -> shared.Platform:
         storage=storage.render(
             lock.reference(pins.LOCAL_PATH), lock.reference(pins.LOCAL_PATH_WORKER)
         ),
+        secrets=secrets,
         load_balancer=capd.load_balancer(stack.cluster_name),
     )
 
 
 def _registry(
-    stack: models.CapdSettings, clusters: shared.Clusters, lock: pins.Lock
+    stack: models.CapdSettings,
+    clusters: shared.Clusters,
+    lock: pins.Lock,
+    keys: shared.RegistryKeys | None,
 ) -> tuple[list[registry.LocalRegistry], Any]:
     """Register registry and operator image; return the registry and how the image is named."""
-    if stack.registry_url:
+    if keys is None:
         return [], stack.operator_image
-    push = passwords.Password("registry-password", user=zot.PUSHER)
     args = registry.RegistryArgs(
         image=stack.registry_image or shared.on_docker(stack, lock.reference(pins.ZOT)),
-        htpasswd=push.htpasswd,
+        htpasswd=keys.htpasswd,
+        signer=keys.signer.public,
         port=stack.registry_port,
     )
     # The Docker network is kind's.
@@ -109,7 +126,7 @@ def _registry(
         operator_image.OperatorImageArgs(
             ".",
             held.endpoint,
-            push.password,
+            keys.push.password,
             build_image=shared.on_docker(stack, lock.reference(pins.OPERATOR_BUILD)),
             runtime_image=shared.on_docker(stack, lock.reference(pins.OPERATOR_RUNTIME)),
         ),

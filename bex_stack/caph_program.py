@@ -10,20 +10,22 @@ from bex_stack import settings
 from bex_stack import settings_cluster_api as models
 from bex_stack.hetzner import guard, inventory
 from components import hetzner_infra, pins, registry, server_types, traefik
-from components.dynamic import passwords
-from components.manifests import caph, charts, issuers, shapes, zot
+from components.manifests import caph, charts, issuers, shapes
 
 
 def deploy(stack: models.CaphSettings, apps: Sequence[api.App]) -> None:
     """Describe the stack."""
-    lock = shared.lock_of(stack)
+    lock = shared.lock_of(stack, apps)
     guard.check_program(inventory.of(stack, pulumi.get_stack(), overlay(stack)))
     infra = shared.infra_cluster_on(stack, _day_0(stack, lock))
-    clusters = shared.clusters_of(stack, infra, caph.render(overlay(stack)), _platform(stack))
-    push = passwords.Password("registry-password", user=zot.PUSHER)
+    keys = shared.registry_keys()
+    platform = _platform(stack, keys)
+    clusters = shared.clusters_of(stack, infra, caph.render(overlay(stack)), platform)
     held = registry.ClusterRegistry(
         "registry",
-        registry.RegistryArgs(image=lock.reference(pins.ZOT), htpasswd=push.htpasswd),
+        registry.RegistryArgs(
+            image=lock.reference(pins.ZOT), htpasswd=keys.htpasswd, signer=keys.signer.public
+        ),
         clusters.on_apps,
     )
     front, balancer = _edge(stack, clusters)
@@ -35,13 +37,26 @@ def deploy(stack: models.CaphSettings, apps: Sequence[api.App]) -> None:
     )
     image = stack.operator_image or "bex-operator:not-set"
     pod = shared.pod_of(image, options, on_control_plane=False, replicas=2)
-    shared.app_layer(clusters, pod, apps, [held, front])
+    building = _building(stack, keys)
+    shared.app_layer(clusters, pod, apps, [held, front], building)
     shared.autoscaler_of(stack, clusters, lock)
     pulumi.export("kubeconfig", clusters.apps.kubeconfig)
     pulumi.export("infraKubeconfig", infra.kubeconfig)
     pulumi.export("registry", held.endpoint)
     pulumi.export("edgeAddress", balancer.address)
     pulumi.export("apps", {app.name: _url(stack, app) for app in apps})
+
+
+def _building(stack: models.CaphSettings, keys: shared.RegistryKeys) -> shared.Building | None:
+    """Build on the machines that are made for it, where there may be any."""
+    has_pool = stack.build_machines_max > 0
+    told = shared.builds_of(
+        stack,
+        registry.CLUSTER_FOR_BUILDS,
+        node_selector={caph.POOL_LABEL: caph.BUILD_POOL} if has_pool else {},
+        taint=caph.BUILD_TAINT.key if has_pool else "",
+    )
+    return None if told is None else shared.Building(told, keys.signer.private)
 
 
 def overlay(stack: models.CaphSettings) -> caph.Overlay:
@@ -64,6 +79,7 @@ def overlay(stack: models.CaphSettings) -> caph.Overlay:
         builds=(stack.build_server_type, stack.build_machines_max),
         fallback=fallback if stack.fallback_location else None,
         mirror=shared.mirror_of(stack),
+        login=shared.LOGIN,
     )
 
 
@@ -88,7 +104,7 @@ def _day_0(stack: models.CaphSettings, lock: pins.Lock) -> pulumi.Output[str] | 
     return day_0.kubeconfig
 
 
-def _platform(stack: models.CaphSettings) -> shared.Platform:
+def _platform(stack: models.CaphSettings, keys: shared.RegistryKeys) -> shared.Platform:
     where = charts.ON_PLATFORM
     network = charts.pod_network(stack.cni, stack.pod_network, private=True)
     token: shapes.Manifest = caph.secret(settings.hetzner_token())
@@ -101,7 +117,7 @@ def _platform(stack: models.CaphSettings) -> shared.Platform:
             charts.csi_driver({inventory.STACK_LABEL: pulumi.get_stack()}),
             charts.metrics_server(where),
         ],
-        secrets=[token],
+        secrets=[token, keys.login(caph.REGISTRY_URL)],
     )
 
 

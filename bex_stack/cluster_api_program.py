@@ -1,9 +1,11 @@
 """What the programs of `capd` and `caph` share: clusters that Cluster API makes, and above them the
 same operator and Apps, by the same lines, as on the embedded stack."""
 
+import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pulumi
@@ -19,8 +21,19 @@ from components import (
     infra_cluster,
     pins,
 )
-from components.manifests import charts, cluster_api, operator_pod, registries, shapes
+from components.dynamic import passwords, signing_keys
+from components.manifests import (
+    charts,
+    cluster_api,
+    cluster_builds,
+    operator_pod,
+    registries,
+    shapes,
+    zot,
+)
 
+LOGIN = "bex-registry-login"
+"""Secret with what machines pull with, for whoever makes them."""
 PINNED_FOLDER = ".bex/pins"
 """Where `bex pins fetch` puts files, below the project."""
 
@@ -50,14 +63,21 @@ class Platform:
     load_balancer: str = ""
 
 
-def lock_of(stack: models.CapdSettings | models.CaphSettings) -> pins.Lock:
+def lock_of(stack: models.CapdSettings | models.CaphSettings, apps: Sequence[api.App]) -> pins.Lock:
     """Return the checksums; say in a preview, and refuse in an `up`, what is still open.
 
     Raises:
-        errors.BadSettings: naming every key without a value and every pin without a checksum.
+        errors.BadSettings: naming keys without a value, apps that nothing builds, and pins
+            without a checksum.
     """
     lock = pins.lock()
     open_ends = [f"{key} is not set" for key in stack.unfinished]
+    wanting = sorted(app.name for app in apps if app.repo is not None)
+    if wanting and not stack.builder_image:
+        open_ends.append(
+            f"App {wanting[0]!r} has a repository and bex:builderImage is not set: nothing builds "
+            "it; `bex images builder` pushes what does and prints the settings"
+        )
     unlocked = [name for name in lock.missing(stack.provider) if name not in stack.left_out]
     if unlocked:
         open_ends.append(
@@ -146,12 +166,96 @@ def clusters_of(
     return Clusters(infra, apps)
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryKeys:
+    """What lets people, machines and builds in at the stack's registry."""
+
+    push: passwords.Password
+    pull: passwords.Password
+    signer: signing_keys.SigningKey
+
+    @property
+    def htpasswd(self) -> pulumi.Output[str]:
+        """Who has a password."""
+        return pulumi.Output.concat(self.push.htpasswd, self.pull.htpasswd)
+
+    def login(self, registry_url: str) -> shapes.Manifest:
+        """Render what machines pull with."""
+
+        def write(text: str) -> pulumi.Output[str]:
+            made = self.pull.password.apply(lambda word: text.format(basic=_basic(word)))
+            return pulumi.Output.secret(made)
+
+        return registries.login(LOGIN, cluster_api.NAMESPACE, registry_url, write)
+
+
+def registry_keys() -> RegistryKeys:
+    """Make them, once for a stack."""
+    return RegistryKeys(
+        push=passwords.Password("registry-password", user=zot.PUSHER),
+        pull=passwords.Password("registry-machines", user=zot.PULLER),
+        signer=signing_keys.SigningKey("registry-signer", purpose="registry"),
+    )
+
+
+def _basic(password: str) -> str:
+    return base64.b64encode(f"{zot.PULLER}:{password}".encode()).decode()
+
+
+def builds_of(
+    stack: models.ClusterApiSettings,
+    registry: str,
+    *,
+    node_selector: Mapping[str, str] = MappingProxyType({}),
+    taint: str = "",
+) -> cluster_builds.Builds | None:
+    """Say how repositories are built; None where they are not."""
+    if not stack.builder_image:
+        return None
+    return cluster_builds.Builds(
+        stack.builder_image, stack.scanner_image, registry, node_selector, taint, stack.inner
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """What builds take beside the operator's pods."""
+
+    told: cluster_builds.Builds
+    key: pulumi.Output[str]
+    """What tokens are signed with."""
+    reached: Sequence[tuple[Any, int]] = ()
+    """Further addresses (CIDR) and ports that builds reach."""
+
+    @property
+    def objects(self) -> list[shapes.Manifest]:
+        """Render what the operator's pods mount, and what builds may reach."""
+        peers = [*self.reached, *((each.network, each.port) for each in self.told.inner)]
+        policies = [cluster_builds.network_policy(peers)] if peers else []
+        return [cluster_builds.secret(self.told, self.key), *policies]
+
+    def onto(self, pod: operator_pod.Pod) -> operator_pod.Pod:
+        """Tell the operator's pods."""
+        mount = operator_pod.Mount(self.told.secret_name, cluster_builds.FOLDER)
+        options = {**pod.options, "builds": cluster_builds.FILE}
+        return replace(pod, options=options, mounts=(*pod.mounts, mount))
+
+
 def app_layer(
-    clusters: Clusters, pod: operator_pod.Pod, apps: Sequence[api.App], after: Sequence[Any]
+    clusters: Clusters,
+    pod: operator_pod.Pod,
+    apps: Sequence[api.App],
+    after: Sequence[Any],
+    building: Building | None = None,
 ) -> None:
     """Register the operator and the Apps: what is the same on every substrate."""
     options = clusters.on_apps
-    operator = app_operator.AppOperator("operator", app_operator.AppOperatorArgs(pod=pod), options)
+    needed: Sequence[shapes.Manifest] = ()
+    if building is not None:
+        pod, needed = building.onto(pod), building.objects
+    operator = app_operator.AppOperator(
+        "operator", app_operator.AppOperatorArgs(pod=pod, needed=needed), options
+    )
     ready = pulumi.ResourceOptions(depends_on=[*operator.objects, *operator.pods, *after])
     app_set.AppSet(
         "apps",

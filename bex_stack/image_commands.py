@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     )
     group.command("seed")(options.of_stack(seed))
     group.command("collect")(options.of_stack(collect))
+    group.command("builder")(builder)
     group.callback()(_group)
     app.add_typer(group, name="images")
 
@@ -48,6 +49,21 @@ def seed(
         )
         shown = " ".join(made.tags)
         printing.out().print(f"docker.io/library/{name} {made.digest}: {shown}", soft_wrap=True)
+
+
+def builder(
+    registry: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where you may push.")],
+    known_as: Annotated[
+        str, typer.Option("--known-as", help="What machines call that registry.")
+    ] = "localhost:5050",
+) -> None:
+    """Make what builds run and push it, for stacks of other machines; print their settings."""
+    from bex_stack.embedded import builder_image, builds
+
+    pushed = builds.push_images(registry)
+    for key, image in (("builder", builder_image.STEPS), ("scanner", builder_image.SCANNER)):
+        name = f"{known_as}/{image.repository}@{pushed[image.name]}"
+        printing.out().print(f"bex:{key}Image: {name}", soft_wrap=True)
 
 
 def collect(

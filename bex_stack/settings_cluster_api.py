@@ -13,6 +13,7 @@ Location = Literal["", "fsn1", "nbg1", "hel1", "ash", "hil", "sin"]
 ServerType = Annotated[str, pydantic.AfterValidator(server_types.check)]
 
 MIRROR_PARTS = 2
+_BY_DIGEST = r"^([^\s@]+@sha256:[0-9a-f]{64})?$"
 KUBECONFIGS = "infra"
 """Folder of the project for the kubeconfigs of its stacks."""
 
@@ -49,6 +50,11 @@ class ClusterApiSettings(Settings):
     such names on caph."""
     operator_image: str = ""
     """The operator's image; empty: built from this project (capd only). On caph by digest."""
+    builder_image: Annotated[str, pydantic.Field(pattern=_BY_DIGEST)] = ""
+    """Image that builds run, by digest; `bex images builder` makes and pushes it. Empty: no
+    repository is built, only prebuilt images run."""
+    scanner_image: Annotated[str, pydantic.Field(pattern=_BY_DIGEST)] = ""
+    """Image that lists what is in a built one, by digest; made along with `bex:builderImage`."""
     mirror: Texts = ()
     """`[REGISTRY, FOLDER]` made by `bex bundle`: every image and file comes from there instead."""
 
@@ -67,6 +73,8 @@ class ClusterApiSettings(Settings):
             )
         if (self.cluster_api == "existing") != bool(self.infra_kubeconfig):
             raise ValueError("bex:clusterApi: existing and bex:infraKubeconfig go together")
+        if bool(self.builder_image) != bool(self.scanner_image):
+            raise ValueError("bex:builderImage and bex:scannerImage go together")
         if len(self.mirror) not in (0, MIRROR_PARTS) or not all(self.mirror):
             raise ValueError("bex:mirror must be [REGISTRY, FOLDER]")
         return self
@@ -131,6 +139,11 @@ class CapdSettings(ClusterApiSettings):
         if self.registry_url and not self.operator_image:
             raise ValueError(
                 "bex:operatorImage must be set with bex:registryUrl: nothing is pushed there"
+            )
+        if self.registry_url and self.builder_image:
+            raise ValueError(
+                "bex:builderImage cannot be set with bex:registryUrl: builds push with tokens that "
+                "only the stack's own registry takes"
             )
         if not self.node_image and self.kubernetes_version not in pins.NODE_IMAGES:
             known = ", ".join(pins.NODE_IMAGES)

@@ -12,6 +12,7 @@ import pydantic
 from pydantic import alias_generators
 
 from bex_stack.embedded import instance as instances
+from components.manifests import builds
 
 PROVIDERS = ("embedded", "capd", "caph")
 
@@ -40,6 +41,22 @@ class Settings(pydantic.BaseModel):
     """Worker machines that apps run on, 0-100; `bex machines scale N` changes it."""
     pod_network: str = "10.244.0.0/16"
     """The pods' network (IPv4, /16); each machine has a /24 of it."""
+
+    inner_networks: Texts = ()
+    """Inner addresses that repositories may be at, like `10.0.7.5/32:22` (IPv4, CIDR and port), for
+    clones and for the steps of builds; public ones need no entry, all others are refused."""
+
+    @pydantic.field_validator("inner_networks")
+    @classmethod
+    def _names_networks(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for each in given:
+            builds.read_inner_network(each)
+        return given
+
+    @property
+    def inner(self) -> tuple[builds.InnerNetwork, ...]:
+        """Those addresses."""
+        return tuple(builds.read_inner_network(each) for each in self.inner_networks)
 
 
 class EmbeddedSettings(Settings):
@@ -89,6 +106,7 @@ class EmbeddedSettings(Settings):
                 "home": str(home),
                 "name": self.instance,
                 "kind": self.machines,
+                "inner": self.inner_networks,
                 **self.model_dump(
                     include={
                         "network",

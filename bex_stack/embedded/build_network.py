@@ -77,7 +77,7 @@ table inet {_TABLE} {{
     ip saddr != {instance.build_cidr(slot)} drop
     ip daddr {names} meta l4proto {{ tcp, udp }} th dport {instances.DNS_PORT} accept
     ip daddr {host} tcp dport {{ {registry.GUARDED_PORT}, {instances.GIT_PORT} }} accept
-    ip daddr {{ {merged} }} reject with icmp type admin-prohibited
+{open_inner(instance)}    ip daddr {{ {merged} }} reject with icmp type admin-prohibited
   }}
   chain to_builds {{
     type filter hook forward priority filter; policy accept;
@@ -87,6 +87,12 @@ table inet {_TABLE} {{
   }}
 }}
 """
+
+
+def open_inner(instance: instances.Instance) -> str:
+    """Rules that let pass what goes to inner addresses of repositories."""
+    asked = (manifests.read_inner_network(each) for each in instance.inner)
+    return "".join(f"    ip daddr {a.network} tcp dport {a.port} accept\n" for a in asked)
 
 
 def apply_here(rules: str) -> None:

@@ -17,6 +17,7 @@ from bex_operator import api
 from bex_operator.api import names
 from bex_stack.embedded import built_images, registry
 from bex_stack.embedded import instance as instances
+from components.manifests import builds as manifests
 
 SETTINGS, AUTHORITY = "builds.json", "authority"
 
@@ -34,8 +35,11 @@ def settings(instance: instances.Instance, token_key: str, authority: str) -> di
         "knownAs": registry.KNOWN_AS,
         "mirrored": sorted(machine_config.MIRRORED),
         "tokenKey": token_key,
-        # Repositories that this host serves to its machines.
-        "inner": [f"{instance.bridge_address}/32"],
+        # Repositories that this host serves to its machines, and those of the stack's settings.
+        "inner": [
+            f"{instance.bridge_address}/32",
+            *(manifests.read_inner_network(each).network for each in instance.inner),
+        ],
     }
 
 
@@ -70,7 +74,7 @@ def secret_name(instance: instances.Instance) -> str:
     """Name the Secret by what it is made from: an operator is started anew with another one."""
     from bex_stack.embedded import builder_image
 
-    parts = (*(each.tag for each in builder_image.ALL), read_authority(instance))
+    parts = (*(each.tag for each in builder_image.ALL), read_authority(instance), *instance.inner)
     return f"bex-builds-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
@@ -97,8 +101,8 @@ def secret(
     }
 
 
-def push_images(endpoint: str) -> str:
-    """Push what builds run to a registry; return the digest of the steps' image.
+def push_images(endpoint: str) -> dict[str, str]:
+    """Push what builds run to a registry; return the digests by name.
 
     Raises: ToolchainError.
     """
@@ -109,17 +113,17 @@ def push_images(endpoint: str) -> str:
     for image in builder_image.ALL:
         layout = image.ensure(toolchain=tools)
         pushed[image.name] = images.push(layout, f"{endpoint}/{image.name}", toolchain=tools)
-    return pushed[builder_image.STEPS.name]
+    return pushed
 
 
 class BuilderImageProvider(built_images.ImageProvider):
     """Packs BuildKit's daemon, runc and the steps of builds, and beside it the scanner."""
 
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:
-        from bex_stack.embedded import disk, identities
+        from bex_stack.embedded import builder_image, disk, identities
 
         instance = instances.from_inputs(props["instance"])
-        digest = push_images(props["registry"])
+        digest = push_images(props["registry"])[builder_image.STEPS.name]
         own = identities.cluster_authority(instance).certificate.read_text()
         disk.ensure_file(trusted_file(instance), trusted(own, instance))
         key = registry.token_key(instance)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bex_stack.embedded import disk, host_rules, registry
+from bex_stack.embedded import build_network, disk, host_rules, registry
 from bex_stack.embedded import instance as instances
 
 _COMMAND_SECONDS = 60
@@ -25,7 +25,8 @@ def render_table(instance: instances.Instance) -> str:
     outside under the host's address; nobody outside reaches them, and they reach no link-local
     address (where clouds keep their machines' credentials). Images are for machines only: the
     registry takes pushes from everybody, and a pod could put its own code into others' images. Pods
-    with a token get what it says at the registry's guarded port.
+    with a token get what it says at the registry's guarded port. Where a repository is at the
+    host, as `bex:innerNetworks` says, its port is open to them, too.
     """
     bridge = instance.bridge
     inside = f"{{ {instance.network}, {instance.pod_network} }}"
@@ -41,7 +42,7 @@ table ip {instance.table} {{
     tcp dport {{ {instances.API_PORT}, {instances.DNS_PORT} }} accept
     ip saddr {instance.network} tcp dport {instance.registry_port} accept
     tcp dport {{ {registry.GUARDED_PORT}, {instances.GIT_PORT} }} accept
-    udp dport {instances.DNS_PORT} accept
+{build_network.open_inner(instance)}    udp dport {instances.DNS_PORT} accept
     icmp type echo-request accept
     drop
   }}

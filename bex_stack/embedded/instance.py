@@ -59,6 +59,8 @@ class Instance:
     registry_port: int = 5050
     kind: Kind = "real"
     """`simulated` needs no root: the control plane binds a loopback address, nodes are KWOK's."""
+    inner: tuple[str, ...] = ()
+    """Inner addresses (`CIDR:PORT`, IPv4) that builds may reach, for repositories there."""
 
     def __post_init__(self) -> None:
         """Refuse what could not work, before anything is started."""
@@ -190,7 +192,10 @@ class Instance:
 
     def to_inputs(self) -> dict[str, Any]:
         """Plain JSON values, the inverse of `from_inputs`."""
+        # Without any, what older stacks have in their state stays as it is.
+        beside: dict[str, Any] = {"inner": list(self.inner)} if self.inner else {}
         return {
+            **beside,
             "name": self.name,
             "network": str(self.network),
             "pod_network": str(self.pod_network),
@@ -228,6 +233,7 @@ def from_inputs(inputs: Mapping[str, Any]) -> Instance:
         edge_https_port=int(values.get("edge_https_port", 8443)),
         registry_port=int(values.get("registry_port", 5050)),
         kind=cast("Kind", values.get("kind", "real")),
+        inner=tuple(values.get("inner", ())),
     )
 
 

@@ -4,7 +4,9 @@ BuildKit needs more than Pod Security's baseline allows, inside a user namespace
 namespace enforces nothing of it; a policy of our own allows exactly that and refuses the rest.
 """
 
+import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bex_operator.api import names, rights
@@ -28,6 +30,7 @@ INNER_NETWORKS = (
 """Where no step of a Dockerfile may go: machines, pods, services, and where clouds keep their
 machines' credentials. Source: IANA's registry of special-purpose IPv4 addresses."""
 _INNER_IPV6 = ("64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8")
+_LAST_PORT = 65535
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _CONTAINERS = "(object.spec.containers + object.spec.?initContainers.orValue([]))"
 _RULES = {
@@ -46,6 +49,31 @@ _RULES = {
         f"{_CONTAINERS}.all(c, !c.?securityContext.?privileged.orValue(false))"
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class InnerNetwork:
+    """Addresses that a stack's repositories may be at, though they are not public."""
+
+    network: str
+    """IPv4, CIDR."""
+    port: int
+
+
+def read_inner_network(text: str) -> InnerNetwork:
+    """Read `CIDR:PORT`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    cidr, _, port = text.rpartition(":")
+    try:
+        network = ipaddress.IPv4Network(cidr)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} is not of the form 10.0.7.5/32:22") from exc
+    if not port.isdecimal() or not 1 <= int(port) <= _LAST_PORT:
+        raise ValueError(f"{text!r} has no port between 1 and {_LAST_PORT}")
+    return InnerNetwork(str(network), int(port))
 
 
 def render(subjects: Sequence[Manifest]) -> list[Manifest]:
@@ -107,7 +135,10 @@ def _network_policy() -> Manifest:
                     "to": [dns],
                     "ports": [{"port": 53, "protocol": each} for each in ("TCP", "UDP")],
                 },
-                {"to": [{"namespaceSelector": registry}]},
+                {
+                    "to": [{"namespaceSelector": registry}],
+                    "ports": [{"port": zot.BUILDS_PORT, "protocol": "TCP"}],
+                },
             ],
         },
     }

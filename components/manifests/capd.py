@@ -32,6 +32,8 @@ class Overlay:
     """Machines for apps; None when the autoscaler decides between the two bounds."""
     workers_min: int = 0
     workers_max: int = 0
+    login: str = ""
+    """Secret with what machines need for our registry; empty: nothing."""
 
 
 def render(overlay: Overlay) -> list[shapes.Manifest]:
@@ -66,7 +68,7 @@ def _machines(overlay: Overlay) -> cluster_api.Machines:
     return cluster_api.Machines(
         machine_version=VERSION,
         kubelet_args=KUBELET_ARGS,
-        files=registries.host_files(overlay.registry_url, overlay.mirror),
+        files=registries.host_files(overlay.registry_url, overlay.mirror, overlay.login),
     )
 
 

@@ -22,6 +22,7 @@ GROUP_SIZE = 10
 SHARD_SIZE = GROUP_SIZE - 1
 """Machines of one pool: a rollout adds one before it removes one, and that one needs a place."""
 POOL_LABEL = "bex.co/pool"
+BUILD_POOL = "build"
 PLATFORM_TAINT = cluster_api.Taint("bex.co/platform", "true")
 BUILD_TAINT = cluster_api.Taint("bex.co/build-only", "true")
 REGISTRY_URL = "http://127.0.0.1:30500"
@@ -58,6 +59,8 @@ class Overlay:
     fallback: tuple[str, str] | None
     """Server type and location of the pool that steps in when the location is sold out."""
     mirror: str | None
+    login: str = ""
+    """Secret with what machines need for our registry; empty: nothing."""
 
 
 def render(overlay: Overlay) -> list[shapes.Manifest]:
@@ -164,7 +167,7 @@ def _machines(overlay: Overlay, remediation: shapes.Manifest) -> cluster_api.Mac
     return cluster_api.Machines(
         machine_version=VERSION,
         kubelet_args=KUBELET_ARGS,
-        files=registries.host_files(REGISTRY_URL, overlay.mirror),
+        files=registries.host_files(REGISTRY_URL, overlay.mirror, overlay.login),
         commands=_use_private_address(),
         patches={"controllerManager": {"cloud-provider": "external"}},
         advertised=PLACEHOLDER,
@@ -209,7 +212,7 @@ def _pool(
 ) -> cluster_api.Pool:
     size = server_types.TYPES[kind]
     role = name.partition("-")[0]
-    labels = {POOL_LABEL: "platform" if role == "platform" else "tenant"}
+    labels = {POOL_LABEL: role if role in {"platform", BUILD_POOL} else "tenant"}
     return cluster_api.Pool(
         name=name,
         machine_kind="HCloudMachineTemplate",

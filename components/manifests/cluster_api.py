@@ -77,7 +77,7 @@ class Machines:
     machine_version: str
     """apiVersion of the provider's machine templates."""
     kubelet_args: Mapping[str, str]
-    files: Sequence[Mapping[str, str]] = ()
+    files: Sequence[Mapping[str, Any]] = ()
     commands: Sequence[str] = ()
     """Run before kubeadm; each must succeed."""
     patches: Mapping[str, Any] = field(default_factory=dict)

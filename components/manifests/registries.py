@@ -3,7 +3,10 @@
 Source: containerd `docs/hosts.md`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from components.manifests import shapes
 
 CERTS = "/etc/containerd/certs.d"
 PUBLIC: Mapping[str, str] = {
@@ -13,17 +16,43 @@ PUBLIC: Mapping[str, str] = {
     "registry.k8s.io": "https://registry.k8s.io",
 }
 """Registries that images of this project and of its apps come from, and where they really are."""
+_KEY = "hosts.toml"
 KNOWN_AS = "localhost:5050"
 """What our registry is called in image names, whatever its port on this host."""
 
 
-def host_files(ours: str, mirror: str | None) -> list[dict[str, str]]:
+def host_files(ours: str, mirror: str | None, secret: str = "") -> list[dict[str, Any]]:
     """Render files for kubeadm's `files`: where each registry is looked up.
 
-    *ours* is our registry's URL as a machine reaches it. With a *mirror* (HOST:PORT) nothing but
+    *ours* is our registry's URL as a machine reaches it; where machines need a password for it,
+    the file comes from the Secret of that name, of `login`. With a *mirror* (HOST:PORT) nothing but
     the mirror is asked for public images, so that a machine without the internet fails at once.
     """
-    return list(_files(ours, mirror))
+    files: list[dict[str, Any]] = list(_files(ours, mirror))
+    if secret:
+        del files[0]["content"]
+        files[0]["contentFrom"] = {"secret": {"name": secret, "key": _KEY}}
+    return files
+
+
+def login(name: str, namespace: str, ours: str, write: Callable[[str], Any]) -> shapes.Manifest:
+    """Render the Secret with the file for our registry (v1 Secret).
+
+    *write* gets the text with `{basic}` where HTTP's user and password belong, and returns whatever
+    stands for the whole, such as an Output.
+    """
+    content = _file(KNOWN_AS, ours, [ours])["content"]
+    # Source: containerd `docs/hosts.md`, header fields.
+    content += f'  [host."{ours}".header]\n    authorization = "Basic {{basic}}"\n'
+    return shapes.make(
+        "v1",
+        "Secret",
+        name,
+        {"type": "Opaque", "stringData": {_KEY: write(content)}},
+        namespace=namespace,
+        # clusterctl takes what carries this label along when it moves a cluster.
+        labels={"clusterctl.cluster.x-k8s.io/move": ""},
+    )
 
 
 def _files(ours: str, mirror: str | None) -> Iterator[dict[str, str]]:

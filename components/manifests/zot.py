@@ -1,6 +1,9 @@
 """The OCI registry Zot: its configuration, and its objects where it runs in the cluster.
 
-Anonymous pulls, authenticated pushes: a kubelet needs no credential, a builder does.
+Two processes share one volume, for a Zot that takes tokens takes nothing else. One is for machines
+and people: anybody pulls what the platform has, machines with a password also what builds push.
+The other is for builds: it lets in whoever has a token of the operator's. Each keeps folders of
+its own, and only looks into the other's.
 """
 
 import json
@@ -12,8 +15,13 @@ from components.manifests import shapes
 NAMESPACE = "bex-registry"
 PORT = 5000
 NODE_PORT = 30500
-PUSHER = "bex-builder"
+BUILDS_PORT = 5001
+"""Where builds are let in with tokens."""
+BUILDS_SERVICE = "zot-builds"
+PUSHER, PULLER = "bex-builder", "bex-machine"
 HTPASSWD = "/secret/htpasswd"
+SIGNER = "/secret/signer.pem"
+"""Public key that tokens are verified with."""
 CONFIG = "/etc/zot/config.json"
 ROOT = "/var/lib/registry"
 KEPT_TAGS = images.KEPT_BUILDS + images.KEPT_RELEASES + images.BUILDS_AT_ONCE
@@ -24,13 +32,23 @@ GRACE = f"{images.GRACE_SECONDS}s"
 
 
 def configuration() -> dict[str, Any]:
-    """Render Zot's configuration; it is read only when Zot starts."""
-    pusher = [{"users": [PUSHER], "actions": ["read", "create", "update", "delete"]}]
+    """Render what is for machines and people; it is read only when Zot starts."""
+    pusher = {"users": [PUSHER], "actions": ["read", "create", "update", "delete"]}
+    puller = {"users": [PULLER], "actions": ["read"]}
     repositories = {
-        "**": {"anonymousPolicy": ["read"], "policies": pusher},
-        # Zot takes the longest match alone: what builds push is nobody's but its App's.
-        f"{images.BUILDS}**": {"anonymousPolicy": [], "policies": pusher},
+        "**": {"anonymousPolicy": ["read"], "policies": [pusher, puller]},
+        # Zot takes the longest match alone: what builds push is for machines to run.
+        f"{images.BUILDS}**": {"anonymousPolicy": [], "policies": [puller]},
     }
+    auth = {"htpasswd": {"path": HTPASSWD}}
+    beside = {"/library": _kept("library"), "/builds": _seen("builds")}
+    made = _configuration(PORT, auth, {**_kept("platform"), "subPaths": beside})
+    made["http"]["accessControl"] = {"repositories": repositories}
+    return made
+
+
+def builds_configuration() -> dict[str, Any]:
+    """Render what is for builds. What a token allows is in the token: repositories, by name."""
     # Only what builds push: elsewhere a tag is somebody's wish to keep what it names, and a
     # repository that no policy names keeps its tags.
     retention = {
@@ -39,27 +57,43 @@ def configuration() -> dict[str, Any]:
             _retention(f"{images.BUILDS}*/{images.CACHE}", "latest", 1),
         ]
     }
+    beside = {"/library": _seen("library"), "/bex": _seen("platform")}
+    storage = {**_kept("builds"), "retention": retention, "subPaths": beside}
+    # Nobody issues tokens on demand; without an issuer's name Zot takes none.
+    bearer = {"realm": "https://tokens.invalid", "service": images.SERVICE, "cert": SIGNER}
+    made = _configuration(BUILDS_PORT, {"bearer": bearer}, storage)
+    return {**made, "extensions": {"scrub": {"enable": True, "interval": "24h"}}}
+
+
+def _kept(folder: str) -> dict[str, Any]:
+    """Describe a folder that this process keeps."""
+    return {
+        "rootDirectory": f"{ROOT}/{folder}",
+        "dedupe": True,
+        "gc": True,
+        "gcDelay": GRACE,
+        "gcInterval": GRACE,
+    }
+
+
+def _seen(folder: str) -> dict[str, Any]:
+    """Describe a folder that the other one keeps. Zot wants one for each path."""
+    return {"rootDirectory": f"{ROOT}/{folder}", "dedupe": False, "gc": False}
+
+
+def _configuration(port: int, auth: dict[str, Any], storage: dict[str, Any]) -> dict[str, Any]:
     return {
         "distSpecVersion": "1.1.0",
-        "storage": {
-            "rootDirectory": ROOT,
-            "dedupe": True,
-            "gc": True,
-            "gcDelay": GRACE,
-            "gcInterval": GRACE,
-            "retention": retention,
-        },
+        "storage": storage,
         "http": {
             "address": "0.0.0.0",  # noqa: S104 - inside its own network namespace
-            "port": str(PORT),
+            "port": str(port),
             "compat": ["docker2s2"],
             "readTimeout": "60s",
             "writeTimeout": "60s",
-            "auth": {"htpasswd": {"path": HTPASSWD}},
-            "accessControl": {"repositories": repositories},
+            "auth": auth,
         },
         "log": {"level": "info"},
-        "extensions": {"scrub": {"enable": True, "interval": "24h"}},
     }
 
 
@@ -71,15 +105,17 @@ def _retention(repositories: str, tags: str, count: int) -> dict[str, Any]:
     }
 
 
-def configuration_text() -> str:
-    """Write the configuration as Zot reads it."""
-    return json.dumps(configuration(), indent=2, sort_keys=True)
+def text(configured: dict[str, Any]) -> str:
+    """Write a configuration as Zot reads it."""
+    return json.dumps(configured, indent=2, sort_keys=True)
 
 
-def render(image: str, htpasswd: object, *, storage_gib: int) -> list[shapes.Manifest]:
+def render(
+    image: str, htpasswd: object, signer: object, *, storage_gib: int
+) -> list[shapes.Manifest]:
     """Render Zot as a StatefulSet with one volume, reachable by every machine on its node port.
 
-    *htpasswd* may be anything that stands for the text, such as a Pulumi output.
+    *htpasswd* and *signer* may be anything that stands for the text, such as a Pulumi output.
     """
     labels = {"app.kubernetes.io/name": "zot", **shapes.PART_OF}
     return [
@@ -88,22 +124,27 @@ def render(image: str, htpasswd: object, *, storage_gib: int) -> list[shapes.Man
             "v1",
             "ConfigMap",
             "zot-config",
-            {"data": {"config.json": configuration_text()}},
+            {
+                "data": {
+                    "config.json": text(configuration()),
+                    "builds.json": text(builds_configuration()),
+                }
+            },
             namespace=NAMESPACE,
         ),
         shapes.make(
             "v1",
             "Secret",
             "zot-htpasswd",
-            {"type": "Opaque", "stringData": {"htpasswd": htpasswd}},
+            {"type": "Opaque", "stringData": {"htpasswd": htpasswd, "signer.pem": signer}},
             namespace=NAMESPACE,
         ),
-        _service(labels),
+        *_services(labels),
         _stateful_set(image, labels, storage_gib),
     ]
 
 
-def _service(labels: dict[str, str]) -> shapes.Manifest:
+def _services(labels: dict[str, str]) -> list[shapes.Manifest]:
     port = {
         "name": "http",
         "port": PORT,
@@ -112,7 +153,13 @@ def _service(labels: dict[str, str]) -> shapes.Manifest:
         "protocol": "TCP",
     }
     spec = {"type": "NodePort", "selector": dict(labels), "ports": [port]}
-    return shapes.make("v1", "Service", "zot", {"spec": spec}, namespace=NAMESPACE, labels=labels)
+    # A Service of its own: this port is for pods, and on no machine.
+    guarded = {"name": "http", "port": BUILDS_PORT, "targetPort": BUILDS_PORT, "protocol": "TCP"}
+    inside = {"type": "ClusterIP", "selector": dict(labels), "ports": [guarded]}
+    return [
+        shapes.make("v1", "Service", name, {"spec": each}, namespace=NAMESPACE, labels=labels)
+        for name, each in (("zot", spec), (BUILDS_SERVICE, inside))
+    ]
 
 
 def _stateful_set(image: str, labels: dict[str, str], storage_gib: int) -> shapes.Manifest:
@@ -135,7 +182,10 @@ def _stateful_set(image: str, labels: dict[str, str], storage_gib: int) -> shape
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "tolerations": [{"key": "bex.co/platform", "operator": "Exists"}],
-            "containers": [_container(image)],
+            "containers": [
+                _container(image, "zot", "config.json", PORT),
+                _container(image, "builds", "builds.json", BUILDS_PORT),
+            ],
             "volumes": [
                 {"name": "config", "configMap": {"name": "zot-config"}},
                 {"name": "htpasswd", "secret": {"secretName": "zot-htpasswd"}},
@@ -154,13 +204,13 @@ def _stateful_set(image: str, labels: dict[str, str], storage_gib: int) -> shape
     )
 
 
-def _container(image: str) -> dict[str, Any]:
-    probe = {"httpGet": {"path": "/v2/", "port": PORT}, "timeoutSeconds": 5}
+def _container(image: str, name: str, configured: str, port: int) -> dict[str, Any]:
+    probe = {"httpGet": {"path": "/livez", "port": port}, "timeoutSeconds": 5}
     return {
-        "name": "zot",
+        "name": name,
         "image": image,
-        "args": ["serve", CONFIG],
-        "ports": [{"containerPort": PORT, "protocol": "TCP"}],
+        "args": ["serve", f"/etc/zot/{configured}"],
+        "ports": [{"containerPort": port, "protocol": "TCP"}],
         "readinessProbe": {**probe, "periodSeconds": 5},
         "livenessProbe": {**probe, "periodSeconds": 20, "failureThreshold": 6},
         "resources": {

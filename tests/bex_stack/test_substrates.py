@@ -216,7 +216,8 @@ def test_mirror_takes_the_place_of_everything_outside_but_no_name_of_an_image() 
         "kubernetes:bootstrap.cluster.x-k8s.io/v1beta2:KubeadmConfigTemplate"
     )
     files = {
-        f["path"]: f["content"] for f in bootstrap[0].inputs["spec"]["template"]["spec"]["files"]
+        f["path"]: f.get("content", "")
+        for f in bootstrap[0].inputs["spec"]["template"]["spec"]["files"]
     }
 
     assert all(release.inputs["chart"].startswith("/srv/bex/") for release in releases)

@@ -28,6 +28,7 @@ from components.dynamic import clusterctl
 from components.manifests import capd, charts, cluster_api, issuers
 from tests.support import pulumi_recorder
 
+SIGNER = "-----BEGIN PUBLIC KEY-----"
 IMAGE = "registry.example/image:1@sha256:0"
 HTPASSWD = "u:h"
 
@@ -88,7 +89,7 @@ MAKERS: dict[str, Callable[[], object]] = {
     "AppSet": lambda: app_set.AppSet("it", app_set.AppSetArgs([], "bex-apps")),
     "Autoscaler": make_autoscaler,
     "ClusterRegistry": lambda: registry.ClusterRegistry(
-        "it", registry.RegistryArgs(IMAGE, pulumi.Output.secret(HTPASSWD))
+        "it", registry.RegistryArgs(IMAGE, pulumi.Output.secret(HTPASSWD), SIGNER)
     ),
     "Edge": lambda: edge.Edge("it"),
     "EdgeBalancer": lambda: hetzner_infra.EdgeBalancer(
@@ -118,7 +119,7 @@ MAKERS: dict[str, Callable[[], object]] = {
     ),
     "KindCluster": lambda: infra_cluster.KindCluster("it", infra_cluster.KindClusterArgs(IMAGE)),
     "LocalRegistry": lambda: registry.LocalRegistry(
-        "it", registry.RegistryArgs(IMAGE, pulumi.Output.secret(HTPASSWD), port=5050)
+        "it", registry.RegistryArgs(IMAGE, pulumi.Output.secret(HTPASSWD), SIGNER, port=5050)
     ),
     "OperatorImage": lambda: operator_image.OperatorImage(
         "it", operator_image.OperatorImageArgs(".", "localhost:5050", "p", IMAGE, IMAGE)

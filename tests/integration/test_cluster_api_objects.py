@@ -130,7 +130,7 @@ def test_pools_from_zero_tell_the_autoscaler_what_a_machine_would_be() -> None:
 
     assert hints[f"{capacity}/cpu"] == "8"
     assert hints[f"{capacity}/memory"] == "16Gi"
-    assert hints[f"{capacity}/labels"] == "bex.co/pool=tenant"
+    assert hints[f"{capacity}/labels"] == "bex.co/pool=build"
     assert hints[f"{capacity}/taints"] == "bex.co/build-only=true:NoSchedule"
 
 

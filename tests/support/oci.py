@@ -32,9 +32,10 @@ class Answer:
 class Client:
     """Speaks to the registry at *url*; use as `async with`."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", *, authorization: str = "") -> None:
         self.url = url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        given = f"Bearer {token}" if token else authorization
+        self._headers = {"Authorization": given} if given else {}
         self._http: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:

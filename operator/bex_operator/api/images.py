@@ -3,6 +3,8 @@ whoever pushes, whoever lets images go, and registries that do so by themselves.
 
 BUILDS = "builds/"
 """Repositories of Apps lie below it, under the App's UID."""
+SERVICE = "bex"
+"""What a registry that reads the platform's tokens calls itself in its challenge."""
 IMAGE, CACHE = "image", "cache"
 """What an App has there: images by digest, and the layers of its last build."""
 KEPT_BUILDS = 10

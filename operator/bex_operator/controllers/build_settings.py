@@ -22,11 +22,14 @@ class _Settings(pydantic.BaseModel):
     image: str
     scanner: str = ""
     runtime_class: str = ""
+    node_selector: dict[str, str] = pydantic.Field(default_factory=dict)
+    taint: str = ""
     registry: str
     """HOST:PORT where pods with a token are let in."""
     known_as: str
     mirrored: tuple[str, ...] = ()
     token_key: Path
+    is_tried: bool = False
     inner: tuple[str, ...] = ()
     authority: Path | None = None
     limit: pydantic.PositiveInt = 4
@@ -48,7 +51,11 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         return None
     given = _Settings.model_validate_json(path.read_bytes(), by_alias=True)
     registry = build_jobs.Registry(
-        given.registry, given.known_as, given.mirrored, given.token_key.read_bytes()
+        given.registry,
+        given.known_as,
+        given.mirrored,
+        given.token_key.read_bytes(),
+        given.is_tried,
     )
     return build_jobs.Platform(
         namespace=given.namespace,
@@ -56,6 +63,8 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         registry=registry,
         scanner=given.scanner,
         runtime_class=given.runtime_class,
+        node_selector=given.node_selector,
+        taint=given.taint,
         inner=given.inner,
         authority=given.authority.read_text() if given.authority else "",
         limit=given.limit,

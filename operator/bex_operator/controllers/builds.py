@@ -24,6 +24,7 @@ from bex_operator.plan import (
     artefacts,
     build_jobs,
     build_outcomes,
+    build_places,
     build_queue,
     build_turns,
     builds,
@@ -55,6 +56,7 @@ class Builder:
         self._writer = writer
         self._remote = remote
         self._sources = sources.Sources(self._ask, self._moved, poll_seconds=platform.poll_seconds)
+        self._placed_until = 0.0
         self._watchers: dict[sources.Place, set[caches.Key]] = {}
         self._wake: Callable[[caches.Key], None] = lambda _: None
         kube = writer.kube
@@ -170,7 +172,8 @@ class Builder:
     ) -> artefacts.Outcome:
         app = order.namespace, order.app
         with self._line.begun(app, (self._platform.namespace, order.job)):
-            if (refused := await self._without_registry(order)) is not None:
+            refused = await self._without_place() or await self._without_registry(order)
+            if refused is not None:
                 return refused
             try:
                 held = await credentials.read(self._writer.kube, place)
@@ -180,13 +183,25 @@ class Builder:
         self._line.leave(app)
         return outcome
 
+    async def _without_place(self) -> artefacts.Waiting | None:
+        """Say why no machine may run a build; that one may is believed for a while."""
+        now = time.monotonic()
+        if now < self._placed_until:
+            return None
+        nodes = await self._writer.kube.list(kinds.NODE)
+        refused = build_places.refusal(nodes.items, self._platform.node_selector)
+        if refused is None:
+            self._placed_until = now + build_places.RETRY_SECONDS
+        return refused
+
     async def _without_registry(self, order: build_jobs.Order) -> artefacts.Waiting | None:
         """Say what of the registry stands in the way of a build, before it begins."""
-        if self._keeper is None:
-            return None
         held = build_jobs.let_in(order, self._platform, now=int(time.time()))
+        if self._keeper is None:
+            is_tried = self._platform.registry.is_tried
+            return await registry_care.locked_out(held) if is_tried else None
         full = await self._keeper.refusal(self._platform.needed_bytes)
-        return full or await self._keeper.locked_out(held)
+        return full or await registry_care.locked_out(held)
 
     async def _known(self, uid: str, cancel: builds.Cancel) -> list[build_outcomes.Build]:
         """Read the App's builds; what came of those that have ended is noted first."""

@@ -59,6 +59,21 @@ async def collect(
     return Collected(tuple(going), report)
 
 
+async def locked_out(held: tokens.Pass) -> artefacts.Waiting | None:
+    """Say why a build could not pull and push with what it is given; None if it could."""
+    try:
+        await entry.prove(held)
+    except registry_errors.RegistryError as trouble:
+        refused = isinstance(trouble, registry_errors.Refused)
+        reason = "RegistryCredentialsRefused" if refused else "RegistryUnavailable"
+        message = (
+            f"the platform's registry at {held.endpoint}: {trouble}; "
+            "the platform is at fault, and the build begins when that is mended"
+        )
+        return artefacts.Waiting(reason, message, RETRY_SECONDS)
+    return None
+
+
 class Keeper:
     """Keeps the registry, while this process leads."""
 
@@ -87,20 +102,6 @@ class Keeper:
         if refused is not None:
             self._full.set()
         return refused
-
-    async def locked_out(self, held: tokens.Pass) -> artefacts.Waiting | None:
-        """Say why a build could not pull and push with what it is given; None if it could."""
-        try:
-            await entry.prove(held)
-        except registry_errors.RegistryError as trouble:
-            refused = isinstance(trouble, registry_errors.Refused)
-            reason = "RegistryCredentialsRefused" if refused else "RegistryUnavailable"
-            message = (
-                f"the platform's registry at {held.endpoint}: {trouble}; "
-                "the platform is at fault, and the build begins when that is mended"
-            )
-            return artefacts.Waiting(reason, message, RETRY_SECONDS)
-        return None
 
     async def _watch(self) -> care.Usage | None:
         try:

@@ -56,6 +56,8 @@ class Registry:
     """Other registries whose images it may hold."""
     key: bytes = b""
     """What tokens are signed with."""
+    is_tried: bool = False
+    """Whether tokens are tried there before a build, though nobody looks after it from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,10 @@ class Platform:
     """The image that lists what is in a built one; empty: nothing is listed."""
     runtime_class: str = ""
     """How machines run these pods, where that keeps them off inner networks (RuntimeClass)."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the machines that build; all machines without."""
+    taint: str = ""
+    """Key of the taint that keeps other pods off them."""
     inner: tuple[str, ...] = ()
     """Inner networks that repositories may be in."""
     authority: str = ""
@@ -224,7 +230,13 @@ def _pod(order: Order, platform: Platform) -> Manifest:
 
 def _isolated(platform: Platform) -> Manifest:
     """What every pod has that runs for a tenant."""
+    place: Manifest = {}
+    if platform.node_selector:
+        place["nodeSelector"] = dict(platform.node_selector)
+    if platform.taint:
+        place["tolerations"] = [{"key": platform.taint, "operator": "Exists"}]
     return {
+        **place,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "hostUsers": False,

@@ -1,4 +1,8 @@
-"""Tokens of the platform's own registry: it lets their holders do what they say, and no more."""
+"""Tokens of the platform's own registry: it lets their holders do what they say, and no more.
+
+The registry of the embedded stack shares the signer's key. Zot has the public half of one only:
+there the key is an RSA key as JSON (RFC 7517), and the operator's image needs no library for it.
+"""
 
 import base64
 import hashlib
@@ -10,8 +14,15 @@ import orjson
 
 from bex_operator.api import images
 
-SERVICE = "bex"
-"""What a registry that reads them calls itself in its challenge."""
+SERVICE = images.SERVICE
+_MADE_HERE = (
+    *("library/*", "bex/*"),
+    # Zot knows no patterns: what a build pulls of the platform's is named one by one.
+    *(f"library/{base}" for base in ("debian", "golang", "node", "python")),
+    "bex/scanner",
+)
+_SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")
+"""What stands before a digest that is signed: DER of SHA-256's name. Source: RFC 8017, 9.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Pass:
 
 def of_build(key: bytes, endpoint: str, folder: str, *, expires: int) -> Pass:
     """Sign what a build may do: pull base images and its App's cache; push its App's alone."""
-    pull = [("library/*", "pull"), ("bex/*", "pull"), (f"{folder}/{images.CACHE}", "pull")]
+    pull = [(name, "pull") for name in (*_MADE_HERE, f"{folder}/{images.CACHE}")]
     parts = (images.IMAGE, images.CACHE)
     push = [(f"{folder}/{part}", "pull", "push") for part in parts]
     return Pass(endpoint, folder, sign(key, pull, expires), sign(key, push, expires))
@@ -48,11 +59,29 @@ def sign_care(key: bytes, expires: int) -> str:
 
 
 def _sign(key: bytes, access: Sequence[Mapping[str, object]], expires: int) -> str:
-    header = _encoded(orjson.dumps({"alg": "HS256", "typ": "JWT"}))
-    payload = _encoded(orjson.dumps({"exp": expires, "access": access}))
-    signed = f"{header}.{payload}"
-    return f"{signed}.{_encoded(hmac.new(key, signed.encode(), hashlib.sha256).digest())}"
+    private = orjson.loads(key) if key.startswith(b"{") else None
+    header = {"alg": "HS256" if private is None else "RS256", "typ": "JWT"}
+    parts = (header, {"exp": expires, "access": access})
+    signed = ".".join(_encoded(orjson.dumps(each)) for each in parts)
+    if private is None:
+        signature = hmac.new(key, signed.encode(), hashlib.sha256).digest()
+    else:
+        signature = _sign_rsa(private, hashlib.sha256(signed.encode()).digest())
+    return f"{signed}.{_encoded(signature)}"
+
+
+def _sign_rsa(private: Mapping[str, str], digest: bytes) -> bytes:
+    """Sign with n and d of an RSA key (RSASSA-PKCS1-v1_5). Source: RFC 8017, 8.2.1."""
+    modulus, exponent = (int.from_bytes(_decoded(private[part])) for part in ("n", "d"))
+    size = (modulus.bit_length() + 7) // 8
+    told = _SHA256 + digest
+    padded = b"\0\1" + b"\xff" * (size - len(told) - 3) + b"\0" + told
+    return pow(int.from_bytes(padded), exponent, modulus).to_bytes(size)
 
 
 def _encoded(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
