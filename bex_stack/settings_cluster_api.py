@@ -8,6 +8,7 @@ import pydantic
 
 from bex_stack.settings_models import Port, Settings, Texts
 from components import pins, server_types
+from components.manifests import builds
 
 Location = Literal["", "fsn1", "nbg1", "hel1", "ash", "hil", "sin"]
 ServerType = Annotated[str, pydantic.AfterValidator(server_types.check)]
@@ -75,6 +76,12 @@ class ClusterApiSettings(Settings):
             raise ValueError("bex:clusterApi: existing and bex:infraKubeconfig go together")
         if bool(self.builder_image) != bool(self.scanner_image):
             raise ValueError("bex:builderImage and bex:scannerImage go together")
+        for network in (self.pod_network, self.service_network) if self.builder_image else ():
+            if not builds.is_inner(network):
+                raise ValueError(
+                    f"network {network} cannot be had with bex:builderImage: builds may go to "
+                    "public addresses, and by its address it is one; take one of 10.0.0.0/8"
+                )
         if len(self.mirror) not in (0, MIRROR_PARTS) or not all(self.mirror):
             raise ValueError("bex:mirror must be [REGISTRY, FOLDER]")
         return self

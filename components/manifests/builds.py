@@ -51,6 +51,12 @@ _RULES = {
 }
 
 
+def is_inner(network: str) -> bool:
+    """Tell whether no step of a Dockerfile may go anywhere in *network* (IPv4, CIDR)."""
+    asked = ipaddress.IPv4Network(network)
+    return any(asked.subnet_of(ipaddress.IPv4Network(each)) for each in INNER_NETWORKS)
+
+
 @dataclass(frozen=True, slots=True)
 class InnerNetwork:
     """Addresses that a stack's repositories may be at, though they are not public."""

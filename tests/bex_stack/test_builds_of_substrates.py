@@ -144,8 +144,17 @@ def test_app_with_a_repository_needs_what_builds_it(stack: str) -> None:
             {**IMAGES, "registryUrl": "http://r.lan:5000", "operatorImage": "a/b:1"},
             "only the stack's own registry",
         ),
+        ({**IMAGES, "podNetwork": "11.0.0.0/16"}, "11.0.0.0/16 cannot be had"),
     ],
-    ids=["one image", "no digest", "no port", "port 0", "host bits", "foreign registry"],
+    ids=[
+        "one image",
+        "no digest",
+        "no port",
+        "port 0",
+        "host bits",
+        "foreign registry",
+        "public pods",
+    ],
 )
 def test_settings_of_builds_that_cannot_be_are_refused(given: dict[str, str], words: str) -> None:
     """Before anything is registered, with the key and the rule."""
