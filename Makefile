@@ -62,7 +62,7 @@ check-zot: venv ## The registry of local and hetzner as it is configured, in a r
 	@test -n "$(ZOT)" || { echo "name Zot's program: make check-zot ZOT=PROGRAM"; exit 2; }
 	ZOT=$(abspath $(ZOT)) $(BIN)/pytest --durations=0 tests/zot/check_zot.py
 
-check-builds: venv ## Go, Python and Node projects from git, with a Dockerfile and without, on base images made here.
+check-builds: venv ## Go, Python and Node projects from git, with a Dockerfile, without, and by buildpacks, on images made here.
 	@$(BIN)/bex setup --yes
 	$(BIN)/pytest --durations=0 -s tests/languages/check_*.py
 

@@ -56,7 +56,7 @@ class Follower:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _pod(self, job: Object, pod: Object) -> None:
-        for step in build_outcomes.STEPS:
+        for step in build_outcomes.steps_of(pod):
             state = _state_of(pod, step)
             place = (pod["metadata"]["uid"], step)
             if place in self._shown.ended:

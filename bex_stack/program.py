@@ -42,6 +42,7 @@ def _deploy_embedded(stack: models.EmbeddedSettings, apps: Sequence[api.App]) ->
         has_builds=has_builds,
         repositories=[root / folder for folder in stack.repositories if is_real],
         base_images=stack.base_images if is_real else (),
+        buildpacks=stack.buildpacks,
     )
     cluster = overlay.EmbeddedCluster("app-cluster", args)
     # What lives on the host's share is gone with it: destroy stops it instead of emptying it first.

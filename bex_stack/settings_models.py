@@ -5,12 +5,14 @@ stacks import. Every key has a description, a bound where one makes sense, and t
 each provider that has it: Pulumi.yaml declares all of them once (see `settings_schema`).
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import pydantic
 from pydantic import alias_generators
 
+from bex_operator.api import images
 from bex_stack.embedded import instance as instances
 from components.manifests import builds
 
@@ -89,6 +91,19 @@ class EmbeddedSettings(Settings):
     base_images: BaseImages = ()
     """Base images for builds that are made here: `debian`, `golang`, `node`, `python`."""
 
+    buildpack_builder: str = images.BUILDER
+    """Image that Apps with `builder: buildpack` are built in, by digest: NAME@sha256:…."""
+    buildpack_run_image: str = images.RUN_IMAGE
+    """Image that they stand on, by digest; empty: the one that the builder names."""
+
+    @pydantic.field_validator("buildpack_builder", "buildpack_run_image")
+    @classmethod
+    def _is_by_digest(cls, name: str, info: pydantic.ValidationInfo) -> str:
+        may_be_empty = info.field_name == "buildpack_run_image"
+        if not (re.fullmatch(images.BY_DIGEST, name) or (may_be_empty and not name)):
+            raise ValueError(f"{name!r} must be given by digest: NAME@sha256:…")
+        return name
+
     @pydantic.model_validator(mode="after")
     def _describes_an_instance(self) -> Self:
         self.as_instance(Path("/"))
@@ -98,6 +113,11 @@ class EmbeddedSettings(Settings):
     def has_operator_pod(self) -> bool:
         """Say whether the operator runs in the cluster: simulated machines run no containers."""
         return self.operator == "pod" and self.machines == "real"
+
+    @property
+    def buildpacks(self) -> images.Buildpacks:
+        """What builds by buildpacks are made with."""
+        return images.Buildpacks(self.buildpack_builder, self.buildpack_run_image)
 
     def as_instance(self, home: Path) -> instances.Instance:
         """Describe the embedded cluster; its files lie below *home*."""

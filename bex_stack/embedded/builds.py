@@ -14,7 +14,7 @@ import pulumi
 from pulumi import dynamic
 
 from bex_operator import api
-from bex_operator.api import names
+from bex_operator.api import images, names
 from bex_stack.embedded import built_images, registry
 from bex_stack.embedded import instance as instances
 from components.manifests import builds as manifests
@@ -22,13 +22,17 @@ from components.manifests import builds as manifests
 SETTINGS, AUTHORITY = "builds.json", "authority"
 
 
-def settings(instance: instances.Instance, token_key: str, authority: str) -> dict[str, Any]:
+def settings(
+    instance: instances.Instance, buildpacks: images.Buildpacks, token_key: str, authority: str
+) -> dict[str, Any]:
     """Say what the operator reads, and where: *token_key* and *authority* are paths."""
     from bex_stack.embedded import build_network, builder_image, machine_config
 
     return {
         "authority": authority,
         "image": f"{registry.KNOWN_AS}/{builder_image.STEPS.name}",
+        "builder": buildpacks.builder,
+        "runImage": buildpacks.run_image,
         "scanner": f"{registry.KNOWN_AS}/{builder_image.SCANNER.name}",
         "runtimeClass": build_network.RUNTIME_CLASS,
         "registry": registry.guarded_endpoint(instance),
@@ -70,27 +74,33 @@ def settings_file(instance: instances.Instance) -> Path:
     return instance.etc_dir / SETTINGS
 
 
-def secret_name(instance: instances.Instance) -> str:
+def secret_name(instance: instances.Instance, buildpacks: images.Buildpacks) -> str:
     """Name the Secret by what it is made from: an operator is started anew with another one."""
     from bex_stack.embedded import builder_image
 
-    parts = (*(each.tag for each in builder_image.ALL), read_authority(instance), *instance.inner)
+    made = (each.tag for each in builder_image.ALL)
+    parts = (*made, buildpacks.builder, buildpacks.run_image, read_authority(instance))
+    parts += instance.inner
     return f"bex-builds-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
 def secret(
-    instance: instances.Instance, folder: str, token_key: str, authority: pulumi.Output[str]
+    instance: instances.Instance,
+    buildpacks: images.Buildpacks,
+    folder: str,
+    token_key: str,
+    authority: pulumi.Output[str],
 ) -> Mapping[str, Any]:
     """Render what the operator's pods read in *folder* (v1 Secret); *token_key* is a path, too.
 
     *authority* is the cluster's own, which its git server has its certificate from.
     """
-    told = settings(instance, token_key, f"{folder}/{AUTHORITY}")
+    told = settings(instance, buildpacks, token_key, f"{folder}/{AUTHORITY}")
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": secret_name(instance),
+            "name": secret_name(instance, buildpacks),
             "namespace": api.SYSTEM_NAMESPACE,
             "labels": {names.PROTECTED_LABEL: "true"},
         },
@@ -106,13 +116,14 @@ def push_images(endpoint: str) -> dict[str, str]:
 
     Raises: ToolchainError.
     """
-    from bex_stack.embedded import builder_image, images, toolchain
+    from bex_stack.embedded import builder_image, toolchain
+    from bex_stack.embedded import images as layouts
 
     tools = toolchain.ensure([*builder_image.PROGRAMS, "crane"])
     pushed = {}
     for image in builder_image.ALL:
         layout = image.ensure(toolchain=tools)
-        pushed[image.name] = images.push(layout, f"{endpoint}/{image.name}", toolchain=tools)
+        pushed[image.name] = layouts.push(layout, f"{endpoint}/{image.name}", toolchain=tools)
     return pushed
 
 
@@ -127,7 +138,8 @@ class BuilderImageProvider(built_images.ImageProvider):
         own = identities.cluster_authority(instance).certificate.read_text()
         disk.ensure_file(trusted_file(instance), trusted(own, instance))
         key = registry.token_key(instance)
-        told = settings(instance, str(key), str(trusted_file(instance)))
+        buildpacks = images.Buildpacks(props["buildpack_builder"], props["buildpack_run_image"])
+        told = settings(instance, buildpacks, str(key), str(trusted_file(instance)))
         disk.ensure_file(settings_file(instance), json.dumps(told))
         return {**props, "digest": digest}
 
@@ -141,6 +153,7 @@ class BuilderImage(dynamic.Resource):
         self,
         name: str,
         instance: instances.Instance,
+        buildpacks: images.Buildpacks,
         *,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -148,7 +161,9 @@ class BuilderImage(dynamic.Resource):
 
         props = {
             "instance": instance.to_inputs(),
-            "source_digest": secret_name(instance),
+            "source_digest": secret_name(instance, buildpacks),
+            "buildpack_builder": buildpacks.builder,
+            "buildpack_run_image": buildpacks.run_image,
             "repository": builder_image.STEPS.repository,
             "tag": builder_image.STEPS.tag,
             "registry": registry.endpoint(instance),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bex_operator.api import images
 from bex_stack.embedded import builds, machine_config, operator_image, registry, toolchain
 from bex_stack.embedded import instance as instances
 
@@ -30,15 +31,19 @@ class Command:
 
 
 def processes(
-    instance: instances.Instance, *, has_operator: bool, has_builds: bool = False
+    instance: instances.Instance,
+    *,
+    has_operator: bool,
+    buildpacks: images.Buildpacks | None = None,
 ) -> tuple[Command, ...]:
     """Say how this instance's platform processes are started; *has_operator*: from source."""
     beside = (edge(instance), feeder(instance))
-    return (operator(instance, has_builds=has_builds), *beside) if has_operator else beside
+    return (operator(instance, buildpacks), *beside) if has_operator else beside
 
 
-def operator(instance: instances.Instance, *, has_builds: bool = False) -> Command:
-    """The operator, from source: the dev loop is an edit and `bex up`."""
+def operator(instance: instances.Instance, buildpacks: images.Buildpacks | None = None) -> Command:
+    """The operator, from source: the dev loop is an edit and `bex up`. It builds with *buildpacks*,
+    or not at all."""
     address, port = instance.bind_address, OPERATOR_HEALTH_PORT
     options = {
         "kubeconfig": instance.kubeconfig_of(OPERATOR_USER),
@@ -49,9 +54,9 @@ def operator(instance: instances.Instance, *, has_builds: bool = False) -> Comma
         **operator_options(instance, registry.endpoint(instance)),
     }
     env = _source()
-    if has_builds:
+    if buildpacks is not None:
         options["builds"] = builds.settings_file(instance)
-        env = {**env, "BEX_BUILDER": builds.secret_name(instance)}
+        env = {**env, "BEX_BUILDER": builds.secret_name(instance, buildpacks)}
     return Command(
         "operator",
         (*_bex_operator("operator", options), "--leader-elect"),

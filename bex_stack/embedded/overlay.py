@@ -2,13 +2,14 @@
 process and edge processes on this host. Everything above it is the same on every substrate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from bex_operator import api
+from bex_operator.api import images
 from bex_stack.embedded import build_network, builds, built_images, commands, resources
 from bex_stack.embedded import instance as instances
 from bex_stack.embedded import registry as registries
@@ -45,7 +46,7 @@ def operator_pod(args: "EmbeddedArgs", registry: "EmbeddedRegistry") -> pods.Pod
     if args.has_builds:
         options["reserved-hosts"] = WEBHOOK_HOST
         options["builds"] = f"{BUILDS_FOLDER}/{builds.SETTINGS}"
-        mounts.append(pods.Mount(builds.secret_name(instance), BUILDS_FOLDER))
+        mounts.append(pods.Mount(builds.secret_name(instance, args.buildpacks), BUILDS_FOLDER))
     return pods.Pod(
         image=registry.operator.reference,
         mounts=mounts,
@@ -67,7 +68,7 @@ def operator_needs(
     needed.append(registries.secret(pulumi.Output.secret(registry.token_key)))
     if args.has_builds:
         key, authority = f"{REGISTRY_FOLDER}/{registries.TOKEN_KEY}", cluster.host.authority
-        needed.append(builds.secret(args.instance, BUILDS_FOLDER, key, authority))
+        needed.append(builds.secret(args.instance, args.buildpacks, BUILDS_FOLDER, key, authority))
     return needed
 
 
@@ -86,6 +87,7 @@ class EmbeddedArgs:
     """Folders that are served to builds as repositories, named by their last part."""
     base_images: Sequence[str] = ()
     """Base images for builds that are made here."""
+    buildpacks: images.Buildpacks = field(default_factory=images.Buildpacks)
 
 
 class EmbeddedCluster(pulumi.ComponentResource):
@@ -175,7 +177,7 @@ class EmbeddedRegistry(pulumi.ComponentResource):
             else None
         )
         self.builder = (
-            builds.BuilderImage(f"{name}-builder", args.instance, opts=child)
+            builds.BuilderImage(f"{name}-builder", args.instance, args.buildpacks, opts=child)
             if args.has_builds
             else None
         )
@@ -209,7 +211,7 @@ class EmbeddedProcesses(pulumi.ComponentResource):
             for process in commands.processes(
                 args.instance,
                 has_operator=not args.has_operator_pod,
-                has_builds=args.has_builds,
+                buildpacks=args.buildpacks if args.has_builds else None,
             )
         ]
         self.register_outputs({})

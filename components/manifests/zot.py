@@ -30,6 +30,8 @@ that are on their way. Zot knows when a tag was pushed, not what runs."""
 GRACE = f"{images.GRACE_SECONDS}s"
 """Delay and interval of the garbage collection; not shorter than a build may take."""
 
+CACHE_TAGS = f"^({images.CACHE_OF_DOCKERFILE}|{images.CACHE_OF_BUILDPACKS})$"
+
 
 def configuration() -> dict[str, Any]:
     """Render what is for machines and people; it is read only when Zot starts."""
@@ -54,7 +56,7 @@ def builds_configuration() -> dict[str, Any]:
     retention = {
         "policies": [
             _retention(f"{images.BUILDS}*/{images.IMAGE}", ".*", KEPT_TAGS),
-            _retention(f"{images.BUILDS}*/{images.CACHE}", "latest", 1),
+            _retention(f"{images.BUILDS}*/{images.CACHE}", CACHE_TAGS, 2),
         ]
     }
     beside = {"/library": _seen("library"), "/bex": _seen("platform")}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bex_stack import errors, settings
+from bex_stack import errors, settings, settings_models
 
 FILE = "Pulumi.test.yaml"
 GOOD = {"bex:provider": "embedded"}
@@ -24,6 +24,18 @@ def test_texts_become_numbers_and_lists() -> None:
     assert stack.apps == ("a", "!b")
 
 
+def test_images_of_buildpacks_are_paketos_or_named() -> None:
+    """A builder may be left to name what its images stand on."""
+    builder = f"example.com/builder@sha256:{'0' * 64}"
+    given = {**GOOD, "bex:buildpackBuilder": builder, "bex:buildpackRunImage": ""}
+    named, default = (settings.parse(each, source=FILE) for each in (given, GOOD))
+    assert isinstance(named, settings_models.EmbeddedSettings)
+    assert isinstance(default, settings_models.EmbeddedSettings)
+
+    assert (named.buildpacks.builder, named.buildpacks.run_image) == (builder, "")
+    assert "/paketobuildpacks/" in default.buildpacks.builder
+
+
 def test_settings_of_other_namespaces_are_left_alone() -> None:
     """A stack file may configure providers too."""
     assert settings.parse({**GOOD, "kubernetes:namespace": "x"}, source=FILE).workers == 2
@@ -37,6 +49,9 @@ def test_settings_of_other_namespaces_are_left_alone() -> None:
         ("bex:workers", "51", "less than or equal to 50"),
         ("bex:edgeHttpPort", "0", "greater than or equal to 1"),
         ("bex:registryPort", "8080", "not all different"),
+        ("bex:buildpackBuilder", "example.com/builder:1", "must be given by digest"),
+        ("bex:buildpackBuilder", "", "must be given by digest"),
+        ("bex:buildpackRunImage", "example.com/run@sha256:1", "must be given by digest"),
         ("bex:machines", "cloud", "'real' or 'simulated'"),
         ("bex:network", "10.90.0.0/33", "/33"),
         ("bex:podNetwork", "10.90.0.0/16", "overlaps"),

@@ -1,5 +1,6 @@
 """Zot's policy: the same facts as the embedded registry's, in Zot's words."""
 
+import re
 from typing import Any
 
 import pytest
@@ -41,13 +42,19 @@ def test_what_builds_push_is_read_by_nobody_without_a_credential() -> None:
 
 
 def test_as_many_images_stay_as_may_be_needed() -> None:
-    """Remembered builds, releases in reach and builds on their way; of the cache, the last one."""
+    """Remembered builds, releases in reach and builds on their way; of each cache, the last one."""
     image, cache = BUILDS["storage"]["retention"]["policies"]
     (kept,), (last,) = image["keepTags"], cache["keepTags"]
 
     assert image["repositories"] == ["builds/*/image"]
     assert kept["mostRecentlyPushedCount"] >= builds.KEPT + history.KEPT + 1
-    assert (cache["repositories"], last["patterns"]) == (["builds/*/cache"], ["latest"])
+    assert (cache["repositories"], last["patterns"]) == (["builds/*/cache"], [zot.CACHE_TAGS])
+    assert [
+        each for each in ("latest", "buildpack", "other") if re.match(zot.CACHE_TAGS, each)
+    ] == [
+        "latest",
+        "buildpack",
+    ]
 
 
 def test_tags_of_people_are_in_no_policy() -> None:

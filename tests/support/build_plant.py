@@ -102,8 +102,16 @@ class Plant:
 
 
 @pytest.fixture(scope="module")
-def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    """Serve repositories on the bridge and let an operator build from them."""
+def plant(
+    embedded: support.Embedded,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Plant]:
+    """Serve repositories on the bridge and let an operator build from them.
+
+    A module of tests may have `build_settings`, which says what it sets besides.
+    """
+    more = getattr(request.module, "build_settings", lambda *_: {})
     folder = tmp_path_factory.mktemp("git")
     instance = embedded.instance
     builds.push_images(registry.endpoint(instance))
@@ -124,6 +132,7 @@ def plant(embedded: support.Embedded, tmp_path_factory: pytest.TempPathFactory) 
                     "inner": [f"{instance.bridge_address}/32"],
                     "authority": str(server.authority),
                     "pollSeconds": 1,
+                    **more(embedded, tmp_path_factory),
                 }
             )
         )

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"flag"
@@ -69,12 +68,8 @@ func build(ctx context.Context, flags *flag.FlagSet, args []string, _ *outcome) 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	content, err := os.ReadFile(o.plan)
+	made, err := readPlan(o.plan)
 	if err != nil {
-		return err
-	}
-	var made plan
-	if err := json.Unmarshal(content, &made); err != nil {
 		return err
 	}
 	daemon, err := o.start(ctx)
@@ -82,7 +77,7 @@ func build(ctx context.Context, flags *flag.FlagSet, args []string, _ *outcome) 
 		return err
 	}
 	defer daemon.stop()
-	return o.solve(ctx, daemon, &made)
+	return o.solve(ctx, daemon, made)
 }
 
 type daemon struct {

@@ -28,6 +28,11 @@ func push(ctx context.Context, flags *flag.FlagSet, args []string, told *outcome
 	cacheFrom := flags.String("cache-from", "/output/cache", "OCI layout of the layer cache")
 	cacheTo := flags.String("cache-to", "", "where to push the layer cache")
 	token := flags.String("token", "", "file with a registry token")
+	made := exported{labels: pairs{}}
+	flags.StringVar(&made.report, "report", "", "what the lifecycle says that it pushed")
+	flags.StringVar(&made.contents, "contents", "", "folder with lists of what is in it")
+	flags.StringVar(&made.builder, "builder", "", "image that it was built in")
+	flags.Var(made.labels, "label", "KEY=VALUE for that image; repeat it for more")
 	insecure := flags.Bool("insecure", false, "speak plain http")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -41,7 +46,11 @@ func push(ctx context.Context, flags *flag.FlagSet, args []string, told *outcome
 		bearer := &authn.Bearer{Token: strings.TrimSpace(string(content))}
 		sender.options = append(sender.options, remote.WithAuth(bearer))
 	}
-	digest, err := sender.send(ctx, *from, *image)
+	send := func() (v1.Hash, error) { return sender.send(ctx, *from, *image) }
+	if made.report != "" {
+		send = func() (v1.Hash, error) { return made.send(sender, *image) }
+	}
+	digest, err := send()
 	if err != nil {
 		return fmt.Errorf("the image could not be pushed: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -25,7 +26,7 @@ type plan struct {
 }
 
 type resolveOptions struct {
-	source, into, root, dockerfile, dockerContext, builder string
+	source, into, root, dockerfile, dockerContext, builder, program string
 }
 
 // resolve finds out how the repository is built and writes it down. It reads files only.
@@ -36,7 +37,8 @@ func resolve(_ context.Context, flags *flag.FlagSet, args []string, told *outcom
 	flags.StringVar(&o.root, "root-dir", ".", "folder of the repository that holds the App")
 	flags.StringVar(&o.dockerfile, "dockerfile", "Dockerfile", "relative to the root folder")
 	flags.StringVar(&o.dockerContext, "context", ".", "relative to the root of the repository")
-	flags.StringVar(&o.builder, "builder", "auto", "auto, dockerfile or native")
+	flags.StringVar(&o.builder, "builder", "auto", "auto, dockerfile, native or buildpack")
+	flags.StringVar(&o.program, "program-to", "", "where the steps in a builder's image find this program")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -50,12 +52,26 @@ func resolve(_ context.Context, flags *flag.FlagSet, args []string, told *outcom
 		return err
 	}
 	told.Strategy = made.Strategy
+	if o.program != "" {
+		if err := copyProgram(o.program); err != nil {
+			return err
+		}
+	}
 	fmt.Printf("strategy %s, context %s\n%s\n", made.Strategy, made.Context, made.Dockerfile)
 	content, err := json.Marshal(made)
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(o.into, content, 0o644)
+}
+
+func readPlan(name string) (*plan, error) {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var made plan
+	return &made, json.Unmarshal(content, &made)
 }
 
 func (o *resolveOptions) plan(root *os.Root) (*plan, error) {
@@ -66,6 +82,9 @@ func (o *resolveOptions) plan(root *os.Root) (*plan, error) {
 		if err != nil || !found.IsDir() {
 			return nil, faultf("%s: the repository has no folder %.200q", field, folder)
 		}
+	}
+	if o.builder == "buildpack" {
+		return &plan{Strategy: "buildpack", Context: path.Clean(o.root)}, nil
 	}
 	content, err := readBelow(root, path.Join(o.root, o.dockerfile))
 	switch {
@@ -78,6 +97,25 @@ func (o *resolveOptions) plan(root *os.Root) (*plan, error) {
 			path.Join(o.root, o.dockerfile))
 	}
 	return o.generated(root)
+}
+
+// copyProgram lets steps that run in somebody else's image be this program, too.
+func copyProgram(into string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	from, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(into, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }
 
 // withDockerfile refuses foreign frontends: they are programs that would take the place of

@@ -1,16 +1,18 @@
 """How repositories are built here: one JSON file that the platform writes, read once."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pydantic
 from pydantic import alias_generators
 
-from bex_operator.api import names
+from bex_operator.api import images, names
 from bex_operator.plan import build_jobs, collection
 
 if TYPE_CHECKING:
     from bex_operator.git import remotes
+
+ByDigest = Annotated[str, pydantic.Field(pattern=f"^{images.BY_DIGEST}$")]
 
 
 class _Settings(pydantic.BaseModel):
@@ -20,6 +22,8 @@ class _Settings(pydantic.BaseModel):
 
     namespace: str = names.BUILD_NAMESPACE
     image: str
+    builder: ByDigest = images.BUILDER
+    run_image: ByDigest | Literal[""] = images.RUN_IMAGE
     scanner: str = ""
     runtime_class: str = ""
     node_selector: dict[str, str] = pydantic.Field(default_factory=dict)
@@ -61,6 +65,8 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         namespace=given.namespace,
         image=given.image,
         registry=registry,
+        builder=given.builder,
+        run_image=given.run_image,
         scanner=given.scanner,
         runtime_class=given.runtime_class,
         node_selector=given.node_selector,

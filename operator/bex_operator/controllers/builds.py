@@ -27,6 +27,7 @@ from bex_operator.plan import (
     build_places,
     build_queue,
     build_turns,
+    buildpacks,
     builds,
 )
 
@@ -98,9 +99,9 @@ class Builder:
         metadata = manifest["metadata"]
         app: caches.Key = metadata["namespace"], metadata["name"]
         if source.builder == "buildpack":
-            return artefacts.Failed(
-                "NotSupportedYet", "spec.builder: buildpack is not supported yet; use auto"
-            )
+            unfit = buildpacks.refusal(self._platform.registry.endpoint)
+            if unfit is not None:
+                return unfit
         request = builds.read_request(manifest)
         place = sources.Place(source.repo, app[0], source.clone_secret)
         self._watchers.setdefault(place, set()).add(app)

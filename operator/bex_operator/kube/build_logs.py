@@ -22,7 +22,7 @@ async def read_pods(kube: client.Client, pods: Sequence[Mapping[str, Any]]) -> s
     for pod in pods:
         metadata = pod["metadata"]
         path = kinds.POD.path(metadata["namespace"], metadata["name"], "log")
-        for step in build_outcomes.STEPS:
+        for step in build_outcomes.steps_of(pod):
             params = {"container": step, "limitBytes": str(STEP_BYTES)}
             try:
                 said = str(await kube.request("GET", path, params=params))

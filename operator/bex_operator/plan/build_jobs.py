@@ -1,4 +1,4 @@
-"""Renders the Job of a build and the Secret beside it: four steps, each with one credential. Pure.
+"""Renders the Job of a build and the Secret beside it: steps, each with one credential. Pure.
 
 Source: Kubernetes user namespaces (`hostUsers: false`); BuildKit's rootless notes.
 """
@@ -6,14 +6,20 @@ Source: Kubernetes user namespaces (`hostUsers: false`); BuildKit's rootless not
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
 from bex_operator.api import images, names
-from bex_operator.plan import artefacts, build_outcomes, builds, collection, tokens
-
-Manifest = dict[str, Any]
+from bex_operator.plan import (
+    artefacts,
+    build_outcomes,
+    build_steps,
+    buildpacks,
+    builds,
+    collection,
+    tokens,
+)
+from bex_operator.plan.build_steps import Manifest
 
 LIMIT_SECONDS = 1800
 QUESTION_SECONDS = 120
@@ -24,17 +30,7 @@ EXIT_SKIPPED = 92
 """A step's exit code that says: this commit need not be built."""
 _SHARED = {"source": "2Gi", "objects": "2Gi", "plan": "8Mi", "state": "12Gi", "output": "8Gi"}
 """Volumes between the steps, and how large each may become."""
-_NOBODY = 65532
-
-_CONFINED: Manifest = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "runAsGroup": _NOBODY,
-    "runAsNonRoot": True,
-    "runAsUser": _NOBODY,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+_CACHE = f"{images.CACHE}:{images.CACHE_OF_DOCKERFILE}"
 _BUILDKIT: Manifest = {
     # Root and mounts of the pod's own user namespace: outside of it these are rights to nothing.
     "capabilities": {"add": ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"]},
@@ -68,6 +64,10 @@ class Platform:
     image: str
     """The steps' image."""
     registry: Registry
+    builder: str = images.BUILDER
+    """The image that buildpacks run in, by digest."""
+    run_image: str = images.RUN_IMAGE
+    """What they put images on, by digest; empty: what the builder names."""
     scanner: str = ""
     """The image that lists what is in a built one; empty: nothing is listed."""
     runtime_class: str = ""
@@ -130,6 +130,10 @@ def image_name(platform: Platform, uid: str) -> str:
     return f"{platform.registry.known_as}/{repository(uid)}/image"
 
 
+def _folder(order: Order, platform: Platform) -> str:
+    return f"{platform.registry.endpoint}/{repository(order.uid)}"
+
+
 def render(order: Order, platform: Platform) -> Manifest:
     """Render the Job."""
     labels = _labels(order)
@@ -190,7 +194,10 @@ def render_secret(order: Order, platform: Platform, *, now: int) -> Manifest:
 def let_in(order: Order, platform: Platform, *, now: int) -> tokens.Pass:
     """Sign what a build needs at the registry; *now* in seconds since 1970."""
     registry, expires = platform.registry, now + 2 * LIMIT_SECONDS
-    return tokens.of_build(registry.key, registry.endpoint, repository(order.uid), expires=expires)
+    folder, exports = repository(order.uid), _has_phases(order)
+    return tokens.of_build(
+        registry.key, registry.endpoint, folder, expires=expires, exports=exports
+    )
 
 
 def _labels(order: Order) -> dict[str, str]:
@@ -204,8 +211,9 @@ def _labels(order: Order) -> dict[str, str]:
 
 
 def _pod(order: Order, platform: Platform) -> Manifest:
+    shared = buildpacks.VOLUMES if _has_phases(order) else _SHARED
     volumes: list[Manifest] = [
-        {"name": name, "emptyDir": {"sizeLimit": size}} for name, size in _SHARED.items()
+        {"name": name, "emptyDir": {"sizeLimit": size}} for name, size in shared.items()
     ]
     secrets = {"pull", "push"}
     secrets |= {"authority"} if platform.authority else set()
@@ -213,13 +221,13 @@ def _pod(order: Order, platform: Platform) -> Manifest:
         items = [{"key": each, "path": each}]
         volumes.append({"name": each, "secret": {"secretName": order.job, "items": items}})
     if order.credentials:
-        volumes.append(_credentials(order.job, order.credentials))
-    steps = (
-        _clone(order, platform),
-        _resolve(order, platform),
-        _build(order, platform),
-        _push(order, platform),
+        volumes.append(build_steps.credentials(order.job, order.credentials))
+    building = (
+        buildpacks.render(_phases(order, platform))
+        if _has_phases(order)
+        else [_build(order, platform)]
     )
+    steps = (_clone(order, platform), _resolve(order, platform), *building, _push(order, platform))
     return {
         **_isolated(platform),
         "containers": [steps[-1]],
@@ -247,35 +255,15 @@ def _isolated(platform: Platform) -> Manifest:
 
 
 def _clone(order: Order, platform: Platform) -> Manifest:
-    options = {"commit": order.commit, **_reaching(order.source.repo, order.credentials, platform)}
-    mounts = {"source": "rw", "objects": "rw", **_mounted(order.credentials, platform)}
+    reaching = build_steps.Reaching(order.credentials, platform.inner, platform.authority)
+    options = {"commit": order.commit, **reaching.options(order.source.repo)}
+    mounts = {"source": "rw", "objects": "rw", **reaching.mounts}
     if order.base_scope:
         options["base-scope"] = order.base_scope
-    step = _step("clone", platform, options, mounts, memory="512Mi")
+    step = build_steps.render("clone", platform.image, options, mounts, memory="512Mi")
     step["args"] += [f"--counts={each}" for each in order.source.counting]
     step["args"] += [f"--ignored={each}" for each in order.source.ignored_paths]
     return step
-
-
-def _reaching(repo: str, held: Mapping[str, str], platform: Platform) -> dict[str, str]:
-    """Options of a step that reaches a repository."""
-    options = {"repo": repo, **{name: f"/clone/{name}" for name in held}}
-    if platform.inner:
-        options["inner"] = ",".join(platform.inner)
-    if platform.authority:
-        options["authority"] = "/authority/authority"
-    return options
-
-
-def _mounted(held: Mapping[str, str], platform: Platform) -> dict[str, str]:
-    """What such a step mounts, and how."""
-    mounts = {"clone": "ro"} if held else {}
-    return mounts | ({"authority": "ro"} if platform.authority else {})
-
-
-def _credentials(secret: str, held: Mapping[str, str]) -> Manifest:
-    items = [{"key": f"clone-{name}", "path": name} for name in sorted(held)]
-    return {"name": "clone", "secret": {"secretName": secret, "items": items}}
 
 
 def _resolve(order: Order, platform: Platform) -> Manifest:
@@ -286,7 +274,32 @@ def _resolve(order: Order, platform: Platform) -> Manifest:
         "context": source.docker_context,
         "builder": source.builder,
     }
-    return _step("resolve", platform, options, {"source": "ro", "plan": "rw"}, memory="128Mi")
+    mounts = {"source": "ro", "plan": "rw"}
+    if _has_phases(order):
+        options["program-to"] = buildpacks.PROGRAM
+        mounts["program"] = "rw"
+    return build_steps.render("resolve", platform.image, options, mounts, memory="128Mi")
+
+
+def _has_phases(order: Order) -> bool:
+    return order.source.builder == "buildpack"
+
+
+def _phases(order: Order, platform: Platform) -> buildpacks.Phases:
+    registry, run = platform.registry, platform.run_image
+    folder = _folder(order, platform)
+    if run.startswith(f"{registry.known_as}/"):
+        run = f"{registry.endpoint}{run.removeprefix(registry.known_as)}"
+    return buildpacks.Phases(
+        builder=platform.builder,
+        run_image=run,
+        endpoint=registry.endpoint,
+        image=f"{folder}/{images.IMAGE}:{order.job}",
+        cache=f"{folder}/{images.CACHE}:{images.CACHE_OF_BUILDPACKS}",
+        memory=platform.memory,
+        scanner=platform.scanner,
+        clear_cache=order.clear_cache,
+    )
 
 
 def _build(order: Order, platform: Platform) -> Manifest:
@@ -295,56 +308,44 @@ def _build(order: Order, platform: Platform) -> Manifest:
         "registry": registry.endpoint,
         "mirrored": ",".join((registry.known_as, *registry.mirrored)),
         "token": "/pull/pull",
-        "cache": f"{registry.endpoint}/{repository(order.uid)}/cache:latest",
+        "cache": f"{_folder(order, platform)}/{_CACHE}",
         "clear-cache": "true" if order.clear_cache else "false",
         "name": f"{image_name(platform, order.uid)}:{order.job}",
         **({"scanner": platform.scanner} if platform.scanner else {}),
     }
     mounts = {"source": "ro", "plan": "ro", "state": "rw", "output": "rw", "pull": "ro"}
-    step = _step("build", platform, options, mounts, memory=platform.memory)
+    step = build_steps.render("build", platform.image, options, mounts, memory=platform.memory)
+    step["args"] += _labelling(order)
+    return {**step, "securityContext": _BUILDKIT}
+
+
+def _labelling(order: Order) -> list[str]:
+    """Options of the step that says on an image where it comes from."""
     labels = {
         "org.opencontainers.image.revision": order.commit,
         "org.opencontainers.image.source": order.source.repo,
         builds.BUILD_OF_LABEL: f"{order.namespace}/{order.app}",
     }
-    step["args"] += [f"--label={key}={value}" for key, value in labels.items()]
-    return {**step, "securityContext": _BUILDKIT}
+    return [f"--label={key}={value}" for key, value in labels.items()]
 
 
 def _push(order: Order, platform: Platform) -> Manifest:
-    folder = f"{platform.registry.endpoint}/{repository(order.uid)}"
+    folder = _folder(order, platform)
     options = {
-        "image": f"{folder}/image:{order.job}",
-        "cache-to": f"{folder}/cache:latest",
+        "image": f"{folder}/{images.IMAGE}:{order.job}",
         "token": "/push/push",
         "insecure": "true",
     }
-    return _step("push", platform, options, {"output": "ro", "push": "ro"}, memory="512Mi")
-
-
-def _step(
-    name: str,
-    platform: Platform,
-    options: Mapping[str, str],
-    mounts: Mapping[str, str],
-    *,
-    memory: str,
-) -> Manifest:
-    return {
-        "name": name,
-        "image": platform.image,
-        # Each option is one argument: no value of a tenant can become another.
-        "args": [name, *(f"--{key}={value}" for key, value in options.items())],
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi"},
-            "limits": {"cpu": "2", "memory": memory},
-        },
-        "securityContext": _CONFINED,
-        "volumeMounts": [
-            {"name": each, "mountPath": f"/{each}", "readOnly": how == "ro"}
-            for each, how in mounts.items()
-        ],
-    }
+    if not _has_phases(order):
+        options["cache-to"] = f"{folder}/{_CACHE}"
+        mounts = {"output": "ro", "push": "ro"}
+        return build_steps.render("push", platform.image, options, mounts, memory="512Mi")
+    options |= {"report": buildpacks.REPORT, "builder": platform.builder}
+    options["contents"] = buildpacks.CONTENTS
+    mounts = {**buildpacks.PUSHED_FROM, "push": "ro"}
+    step = build_steps.render("push", platform.image, options, mounts, memory="512Mi")
+    step["args"] += _labelling(order)
+    return step
 
 
 def render_question(
@@ -359,10 +360,11 @@ def render_question(
         builds.NAMESPACE_LABEL: asked.tenant,
     }
     metadata: Manifest = {"name": job, "namespace": platform.namespace, "labels": labels}
-    options = _reaching(asked.repo, asked.credentials, platform)
-    step = _step("refs", platform, options, _mounted(asked.credentials, platform), memory="128Mi")
+    reaching = build_steps.Reaching(asked.credentials, platform.inner, platform.authority)
+    options = reaching.options(asked.repo)
+    step = build_steps.render("refs", platform.image, options, reaching.mounts, memory="128Mi")
     step["args"] += [f"--ref={each}" for each in refs]
-    volumes = [_credentials(job, asked.credentials)] if asked.credentials else []
+    volumes = [build_steps.credentials(job, asked.credentials)] if asked.credentials else []
     held = {f"clone-{name}": value for name, value in asked.credentials.items()}
     if platform.authority:
         held["authority"] = platform.authority

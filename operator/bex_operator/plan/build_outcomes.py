@@ -15,6 +15,11 @@ from bex_operator.api import names, records
 State = Literal["Running", "Succeeded", "Failed", "Skipped", "Cancelled"]
 
 STEPS = ("clone", "resolve", "build", "push")
+_PART_OF = {
+    **dict.fromkeys(("analyze", "detect", "restore"), "build"),
+    **dict.fromkeys(("export", "contents"), "push"),
+}
+"""Phases of buildpacks, by the step that they belong to where time is told."""
 
 SOURCE_ANNOTATION = f"{names.GROUP}/source"
 COMMIT_ANNOTATION = f"{names.GROUP}/commit"
@@ -184,7 +189,10 @@ def cancelled(
 
 def _so_far(job: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     clone, started = told.get("clone", {}), read_started(job)
-    seconds = {step: told[step]["seconds"] for step in STEPS if step in told}
+    seconds: dict[str, float] = {}
+    for step, said in told.items():
+        part = _PART_OF.get(step, step)
+        seconds[part] = round(seconds.get(part, 0.0) + said["seconds"], 3)
     waits = {
         "queue": _seconds_between(started.wanted, started.created),
         "place": _seconds_between(started.created, clone.get("began", "")),
@@ -206,6 +214,12 @@ def _seconds_between(start: str, end: str) -> float | None:
 def encode(outcome: Mapping[str, Any]) -> str:
     """Write an outcome as the annotation has it."""
     return orjson.dumps(outcome).decode()
+
+
+def steps_of(pod: Mapping[str, Any]) -> list[str]:
+    """Name the steps of a pod in their order."""
+    spec = pod["spec"]
+    return [str(each["name"]) for each in (*spec.get("initContainers", ()), *spec["containers"])]
 
 
 def current_step(pods: Iterable[Mapping[str, Any]]) -> str:

@@ -37,11 +37,18 @@ class Pass:
     push: str
 
 
-def of_build(key: bytes, endpoint: str, folder: str, *, expires: int) -> Pass:
-    """Sign what a build may do: pull base images and its App's cache; push its App's alone."""
-    pull = [(name, "pull") for name in (*_MADE_HERE, f"{folder}/{images.CACHE}")]
+def of_build(
+    key: bytes, endpoint: str, folder: str, *, expires: int, exports: bool = False
+) -> Pass:
+    """Sign what a build may do: pull base images and its App's cache; push its App's alone.
+
+    Who pushes also pulls base images if it *exports*: puts an image together from one of them.
+    """
+    bases = [(name, "pull") for name in _MADE_HERE]
+    pull = [*bases, (f"{folder}/{images.CACHE}", "pull")]
     parts = (images.IMAGE, images.CACHE)
-    push = [(f"{folder}/{part}", "pull", "push") for part in parts]
+    push: list[tuple[str, ...]] = [(f"{folder}/{part}", "pull", "push") for part in parts]
+    push += bases if exports else []
     return Pass(endpoint, folder, sign(key, pull, expires), sign(key, push, expires))
 
 

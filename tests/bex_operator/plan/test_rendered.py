@@ -3,6 +3,7 @@
 Run as a program it writes the files: what changed is then in the diff.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,13 @@ PRIVATE = build_jobs.Order(
     clear_cache=True,
     credentials={"token": "token"},
 )
+BY_BUILDPACKS = build_jobs.Order(
+    *("web-0123", "web", "apps", "uid-1", dataclasses.replace(REPOSITORY, builder="buildpack")),
+    *(ORDER.commit, "main"),
+)
+SCANNING = build_jobs.Platform(
+    PLATFORM.namespace, PLATFORM.image, REGISTRY, scanner="example.com/scanner:1"
+)
 QUESTION = build_jobs.Question(
     "ssh://git@git.example.com/a/web", "apps", {"key": "KEY", "known-hosts": "HOSTS"}
 )
@@ -90,6 +98,7 @@ CASES: dict[str, Callable[[], Objects]] = {
     "pre-deploy": lambda: [predeploy.render(FULL, OWNER, RELEASE)],
     "build-plain": lambda: of_build(ORDER, PLATFORM),
     "build-private": lambda: of_build(PRIVATE, INNER),
+    "build-buildpack": lambda: of_build(BY_BUILDPACKS, SCANNING),
     "build-question": lambda: list(build_jobs.render_question(QUESTION, ["main"], INNER)),
 }
 
