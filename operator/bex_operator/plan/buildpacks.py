@@ -29,6 +29,10 @@ VOLUMES: Mapping[str, str] = {
 """Volumes between the steps, and how large each may become."""
 PROGRAM = "/program/bex-build"
 """Our own program, where steps in images of others find it."""
+_PRIVATE = tuple(
+    ipaddress.IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+)
+"""Source: RFC 1918; the lifecycle's library for registries knows just these."""
 _ADDRESS = re.compile(r"[0-9]+([.][0-9]+){3}")
 PLATFORM_API = "0.13"
 _TEMPORARY = "/tmp"  # noqa: S108 - a volume of the step's
@@ -72,8 +76,12 @@ def refusal(endpoint: str) -> artefacts.Failed | None:
     What the lifecycle is told of plain http counts for images, and not for its cache.
     """
     host = endpoint.rpartition(":")[0]
-    if host == "localhost" or (_ADDRESS.fullmatch(host) and ipaddress.ip_address(host).is_private):
+    if host == "localhost":
         return None
+    if _ADDRESS.fullmatch(host):
+        address = ipaddress.IPv4Address(host)
+        if any(address in each for each in _PRIVATE):
+            return None
     return artefacts.Failed(
         "BuilderNotSupported",
         f"spec.builder: buildpack cannot be used here: the platform's registry at {endpoint} "
