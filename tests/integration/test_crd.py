@@ -1,6 +1,8 @@
 """The CRD in a real API server: it says and refuses what the Python model says and refuses."""
 
 import copy
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import hypothesis
@@ -9,38 +11,56 @@ import pytest
 from hypothesis import strategies as st
 
 from bex_operator import api
-from bex_operator.api import app as app_model
 from bex_operator.kube import client, errors, kinds
 from tests.support.apps_cluster import app_manifest, kube, namespace
 
 __all__ = ["kube", "namespace"]
 
-EXAMPLES = 600
+DRAWING = hypothesis.settings(
+    max_examples=600,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.data_too_large,
+    ],
+)
 NOTHING = st.just(None)
+
+
+def mostly(usual: st.SearchStrategy[Any], *rare: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """The first a dozen times as often as each of the others; `one_of` counts doubles once."""
+    choices = (usual,) * 12 + rare
+    return st.integers(0, len(choices) - 1).flatmap(choices.__getitem__)
 
 
 def texts(*good: str, bad: tuple[str, ...] = ()) -> st.SearchStrategy[Any]:
     """Good values mostly, known bad ones, and whatever else comes to mind."""
     noise = st.text(alphabet="aZ9-_./:@ %*\n\tü\u20ac{}'\"\\", max_size=12)
-    return st.one_of(*[st.sampled_from(good)] * 6, st.sampled_from([*bad, *good]), noise)
+    known_bad = st.sampled_from([*bad, *good])
+    return mostly(st.sampled_from(good), known_bad, known_bad, noise)
 
 
 def odd(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Now and then a value of a wrong type, or null."""
     wrong = st.sampled_from([None, True, 7, 1.5, "x", [], {}, ["a"], {"a": 1}])
-    return st.one_of(*[value] * 24, wrong)
+    return mostly(value, wrong)
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """An object with any of the fields, and rarely one that nobody knows."""
-    chosen = st.fixed_dictionaries({}, optional={k: odd(v) for k, v in fields.items()})
+    """An object with all of the fields or any of them, and rarely one that nobody knows."""
+    given = {name: odd(value) for name, value in fields.items()}
+    any_of_them = st.fixed_dictionaries({}, optional=given)
+    chosen = mostly(st.fixed_dictionaries(given), any_of_them, any_of_them, any_of_them)
     unknown = st.sampled_from([{}] * 40 + [{"replicaz": 3}, {"name": "x"}, {"Image": "a"}])
     return st.tuples(chosen, unknown).map(lambda pair: {**pair[0], **pair[1]})
 
 
-NUMBERS = st.one_of(
-    *[st.sampled_from([1, 2, 80, 100])] * 4,
-    st.sampled_from([-1, 0, 101, 300, 301, 65535, 65536, 2**31, 2**40]),
+NUMBERS = mostly(
+    st.sampled_from([1, 2, 80, 100]),
+    *[st.sampled_from([-1, 0, 101, 300, 301, 65535, 65536, 2**31, 2**40])] * 3,
 )
 SECRET = texts("secret", "a.b-c", "x" * 253, bad=("", "Secret", "-a", "a..b", "x" * 254, "a_b"))
 HOST = texts(
@@ -86,10 +106,13 @@ GLOB = texts(
     "a/",
     bad=("..", "/a", "a/../b", "a//b", "a b", "", "{a,b}", "[ab]", "a/.."),
 )
-ENV = some(
-    name=texts("A", "_a.b-c", "PORT", bad=("", "9A", "A=B", "A B")),
-    value=texts("", "x", "y z"),
-    valueFrom=some(secretKeyRef=some(name=SECRET, key=texts("k", "a.b_c-D", bad=("", "a/b")))),
+ENV_NAME = texts("A", "_a.b-c", "PORT", bad=("", "9A", "A=B", "A B"))
+ENV_VALUE = texts("", "x", "y z")
+ENV_KEY = some(name=SECRET, key=texts("k", "a.b_c-D", bad=("", "a/b")))
+ENV = st.one_of(
+    some(name=ENV_NAME, value=ENV_VALUE),
+    some(name=ENV_NAME, valueFrom=some(secretKeyRef=ENV_KEY)),
+    some(name=ENV_NAME, value=ENV_VALUE, valueFrom=some(secretKeyRef=ENV_KEY)),
 )
 AMOUNTS = some(
     cpu=texts(
@@ -98,8 +121,8 @@ AMOUNTS = some(
     memory=texts("1", "512Mi", "1G", "2Ti", "0", bad=("1.5Gi", "-1", "1m", "1mi", "1Ei", "1 Gi")),
 )
 ARGUMENTS = st.lists(odd(texts("a", "", "-x y")), max_size=3)
-SPEC = some(
-    image=texts(
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "image": texts(
         "a",
         "localhost:5050/bex/hello-go:1",
         "traefik/whoami",
@@ -118,7 +141,7 @@ SPEC = some(
             "a\n",
         ),
     ),
-    repo=texts(
+    "repo": texts(
         "https://github.com/a/b",
         "https://host:8443/a/b.git",
         "ssh://git@host/a",
@@ -133,44 +156,40 @@ SPEC = some(
             "ext::sh",
         ),
     ),
-    branch=texts(
+    "branch": texts(
         "main", "feature/a-b_c", "v1.2.3", "a--b", bad=("-x", "a..b", "a/", "a b", "", "@{", "a.")
     ),
-    rootDir=PATH,
-    dockerfilePath=PATH,
-    dockerContext=PATH,
-    builder=texts("auto", "buildpack", "dockerfile", "native", bad=("docker", "")),
-    buildFilter=some(
+    "rootDir": PATH,
+    "dockerfilePath": PATH,
+    "dockerContext": PATH,
+    "builder": texts("auto", "buildpack", "dockerfile", "native", bad=("docker", "")),
+    "buildFilter": some(
         paths=st.lists(odd(GLOB), max_size=3), ignoredPaths=st.lists(odd(GLOB), max_size=3)
     ),
-    cloneSecret=SECRET,
-    port=NUMBERS,
-    replicas=NUMBERS,
-    command=ARGUMENTS,
-    args=ARGUMENTS,
-    env=st.lists(odd(ENV), max_size=3),
-    envFromSecret=SECRET,
-    healthCheckPath=texts("/", "/healthz?x=1", bad=("", "x", "/a b", "/ü")),
-    tier=texts("free", "pro-ultra", bad=("Free", "huge", "")),
-    resources=some(requests=AMOUNTS, limits=AMOUNTS),
-    host=HOST,
-    hosts=st.lists(odd(HOST), max_size=3),
-    expose=st.booleans(),
-    autoscaling=some(minReplicas=NUMBERS, maxReplicas=NUMBERS, targetCPUPercent=NUMBERS),
-    suspended=st.booleans(),
-    restartedAt=texts(
+    "cloneSecret": SECRET,
+    "port": NUMBERS,
+    "replicas": NUMBERS,
+    "command": ARGUMENTS,
+    "args": ARGUMENTS,
+    "env": st.lists(odd(ENV), max_size=2),
+    "envFromSecret": SECRET,
+    "healthCheckPath": texts("/", "/healthz?x=1", bad=("", "x", "/a b", "/ü")),
+    "tier": texts("free", "pro-ultra", bad=("Free", "huge", "")),
+    "resources": some(requests=AMOUNTS, limits=AMOUNTS),
+    "host": HOST,
+    "hosts": st.lists(odd(HOST), max_size=3),
+    "expose": st.booleans(),
+    "autoscaling": some(minReplicas=NUMBERS, maxReplicas=NUMBERS, targetCPUPercent=NUMBERS),
+    "suspended": st.booleans(),
+    "restartedAt": texts(
         "2026-01-31T12:00:00Z", "2026-01-31T12:00:00.5+01:00", bad=("now", "", "2026-01-31")
     ),
-    maxShutdownDelaySeconds=NUMBERS,
-    preDeployCommand=ARGUMENTS,
-    runAsUser=NUMBERS,
-    idleTTLSeconds=st.one_of(NUMBERS, st.sampled_from([604800, 604801])),
-)
-SMALL = st.sets(
-    st.sampled_from(sorted(app_model.AppSpec.model_json_schema(by_alias=True)["properties"])),
-    min_size=1,
-    max_size=4,
-)
+    "maxShutdownDelaySeconds": NUMBERS,
+    "preDeployCommand": ARGUMENTS,
+    "runAsUser": NUMBERS,
+    "idleTTLSeconds": st.one_of(NUMBERS, st.sampled_from([604800, 604801])),
+}
+UNKNOWN = mostly(st.just({}), st.sampled_from([{}, {"replicaz": 3}, {"name": "x"}, {"Image": "a"}]))
 NAME = texts("web", "a", "a" * 63, bad=("9a", "a" * 64, "a.b", "-a", "a-", "A"))
 
 
@@ -178,9 +197,9 @@ GIT = {"branch", "rootDir", "dockerfilePath", "dockerContext", "builder"}
 GIT |= {"buildFilter", "cloneSecret", "repo"}
 
 
-def narrow(spec: dict[str, Any], kept: set[str], careless: int) -> dict[str, Any]:
-    """Keep few fields, so that one mistake does not always hide behind another."""
-    chosen = {key: value for key, value in spec.items() if key in kept}
+def whole(chosen: dict[str, Any], unknown: dict[str, Any], careless: int) -> dict[str, Any]:
+    """Add what the fields need to be taken, mostly."""
+    chosen = chosen | unknown
     if careless == 0:
         return chosen
     if "autoscaling" in chosen and careless > 2 and "resources" not in chosen:
@@ -190,7 +209,13 @@ def narrow(spec: dict[str, Any], kept: set[str], careless: int) -> dict[str, Any
     return {"image": "a/b:1", **chosen}
 
 
-SPECS = st.builds(narrow, SPEC, SMALL, st.integers(0, 5))
+def few(kept: set[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Only these fields, so that one mistake does not always hide behind another."""
+    chosen = st.fixed_dictionaries({name: odd(FIELDS[name]) for name in sorted(kept)})
+    return st.builds(whole, chosen, UNKNOWN, st.integers(0, 5))
+
+
+SPECS = st.sets(st.sampled_from(sorted(FIELDS)), min_size=1, max_size=4).flatmap(few)
 
 
 def python_refusal(manifest: dict[str, Any]) -> str | None:
@@ -211,17 +236,46 @@ async def server_refusal(kube: client.Client, manifest: dict[str, Any]) -> str |
     return None
 
 
-@hypothesis.settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[
-        hypothesis.HealthCheck.function_scoped_fixture,
-        hypothesis.HealthCheck.too_slow,
-        hypothesis.HealthCheck.data_too_large,
-    ],
-)
+def fields_of_schema(schema: Mapping[str, Any], path: str = "") -> set[str]:
+    """Every field of a schema, those within others too, as `env[].value`."""
+    found = fields_of_schema(schema["items"], f"{path}[]") if "items" in schema else set()
+    for name, inner in schema.get("properties", {}).items():
+        whole = f"{path}.{name}".removeprefix(".")
+        found |= {whole} | fields_of_schema(inner, whole)
+    return found
+
+
+def fields_of(value: Any, path: str = "") -> set[str]:
+    """Every field that a spec has, written likewise."""
+    found: set[str] = set()
+    for inner in value if isinstance(value, list) else ():
+        found |= fields_of(inner, f"{path}[]")
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        whole = f"{path}.{name}".removeprefix(".")
+        found |= {whole} | fields_of(inner, whole)
+    return found
+
+
+def schema_of_spec() -> Mapping[str, Any]:
+    """The schema of an App's spec, as the API server is given it."""
+    (version,) = api.crd()["spec"]["versions"]
+    found: Mapping[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("field", sorted(fields_of_schema(schema_of_spec())))
+def test_field_is_drawn_in_apps_that_are_taken(field: str) -> None:
+    """Those within others too: to agree in refusing nonsense would be little."""
+
+    def holds(spec: dict[str, Any]) -> bool:
+        manifest = app_manifest("default") | {"spec": copy.deepcopy(spec)}
+        return field in fields_of(spec) and python_refusal(manifest) is None
+
+    first = hypothesis.settings(DRAWING, phases=[hypothesis.Phase.generate])
+    hypothesis.find(few({re.split(r"\W", field)[0]}), holds, settings=first)
+
+
+@DRAWING
 @hypothesis.given(spec=SPECS, name=st.one_of(st.just("web"), st.just("web"), NAME))
 async def test_model_and_api_server_agree(
     kube: client.Client, spec: dict[str, Any], name: str
