@@ -100,6 +100,7 @@ bench-operator: venv ## The operator against peers in Go and on Kopf; prints a t
 	@$(BIN)/bex setup --yes
 	$(BIN)/python -m bench.operator work
 	$(BIN)/python -m bench.operator newcomer
+	$(BIN)/python -m bench.operator flood
 	$(BIN)/python -m bench.operator path
 	$(BIN)/python -m bench.operator limits
 

@@ -24,6 +24,8 @@ work      1,000 Apps are made, looked at again after a restart, and disturbed (t
 newcomer  P5  Apps are created while it restarts over 5,000: in backlog, at most 1 s
 path      P7  300 Apps, ten a second, with all controllers, a scheduler and 100 simulated machines:
               App Ready p99, at most 3 s; beside it Deployments made so without any App. bex only
+flood     fault 23: 10,000 Apps are created at once under an operator that runs, and all deleted:
+              each gets everything, and then nothing is left. P3: rss MiB, at most 230. bex only
 limits    P8  bex as a service account against bex with ten times its connections and workers, as
               one whom the server does not limit: apps/s, at most 5 % apart
 """
@@ -58,6 +60,7 @@ WHAT = {
     "work": What(scenarios.work, 1000),
     "newcomer": What(scenarios.newcomer, 5000),
     "path": What(scenarios.path, 300, ()),
+    "flood": What(scenarios.flood, 10_000, ()),
     "limits": What(scenarios.limits, 1000, ("unlimited",)),
 }
 

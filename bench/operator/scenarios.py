@@ -66,6 +66,42 @@ async def newcomer(side: sides.Side, count: int, folder: Path) -> Figures:
     }
 
 
+async def flood(side: sides.Side, count: int, folder: Path) -> Figures:
+    """Create *count* Apps at once while it runs, and delete them all at once: nothing is left."""
+    names = _names(count)
+    async with world.fresh() as made:
+        process = side.start(made.kubeconfig, folder)
+        try:
+            await process.until_quiet()
+            async with made.watching():
+                begun, before = time.monotonic(), await made.writes()
+                await made.create(names)
+                asked = time.monotonic()
+                reported = await made.until_reported(names)
+                await process.until_quiet()
+                await made.check(names)
+                writes = _difference(before, await made.writes())
+                full, ended = process.usage(), time.monotonic()
+                await made.remove(names)
+                gone = await made.until_gone(names)
+            await process.until_quiet()
+            await made.check_empty()
+            after = process.usage()
+        finally:
+            process.end()
+    print(f"  {side.name}: {dict(sorted(writes.items()))}", flush=True)
+    return {
+        "asked for apps/s": count / (asked - begun),
+        "apps/s": count / (reported - begun),
+        "writes/app": sum(writes.values()) / count - 1,
+        "gone apps/s": count / (gone - ended),
+        "cpu ms/app": 1000 * full.cpu_seconds / count,
+        "cpu ms/app with its end": 1000 * after.cpu_seconds / count,
+        "rss MiB": full.rss_mib,
+        "peak MiB": after.peak_mib,
+    }
+
+
 async def path(side: sides.Side, count: int, folder: Path) -> Figures:
     """Create *count* Apps, ten a second, beside controllers and machines; wait until all serve."""
     async with world.with_machines(MACHINES) as made:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,6 +50,8 @@ class World:
         """When each App got its status, by name."""
         self.ready: dict[str, float] = {}
         """When each App was Ready, or a bare Deployment available, by name."""
+        self.gone: dict[str, float] = {}
+        """When each App was gone, by name."""
         self.arrived: dict[str, dict[str, float]] = defaultdict(dict)
         """Since when each child is there, by App and kind."""
         self._woken = asyncio.Event()
@@ -67,13 +70,11 @@ class World:
 
     async def create(self, names: list[str]) -> None:
         """Create Apps, several at a time."""
-        left = iter(names)
+        await _for_each(names, self.create_one)
 
-        async def work() -> None:
-            for name in left:
-                await self.create_one(name)
-
-        await asyncio.gather(*(work() for _ in range(_CREATORS)))
+    async def remove(self, names: list[str]) -> None:
+        """Ask for the deletion of Apps, several at a time."""
+        await _for_each(names, functools.partial(self.delete, kinds.APP))
 
     async def create_one(self, name: str) -> float:
         """Create an App; return when the server had it."""
@@ -138,6 +139,10 @@ class World:
         """Wait until every App is Ready; return when the last was."""
         return await self._until_all(self.ready, names, seconds)
 
+    async def until_gone(self, names: Iterable[str], seconds: float = 1800.0) -> float:
+        """Wait until every App is gone; return when the last was."""
+        return await self._until_all(self.gone, names, seconds)
+
     async def until_arrived(self, name: str, seconds: float = 60.0) -> float:
         """Wait until all children of an App are there; return when the last came."""
         await self._until(lambda: len(self.arrived[name]) == len(CHILDREN), seconds)
@@ -169,6 +174,16 @@ class World:
         bare = [name for name in names if not apps[name].get("status", {}).get("conditions")]
         if bare:
             raise Unequal(f"{len(bare)} Apps without status: {bare[:3]}")
+
+    async def check_empty(self) -> None:
+        """Read everything back.
+
+        Raises:
+            Unequal: an App or a child of one is left.
+        """
+        for kind in (kinds.APP, *CHILDREN):
+            if left := [each["metadata"]["name"] for each in await self._list(kind)]:
+                raise Unequal(f"{len(left)} of {kind.kind} are left: {left[:3]}")
 
     async def writes(self) -> dict[str, float]:
         """Count the writes that the server took in so far, by verb and resource; no Events."""
@@ -227,6 +242,8 @@ class World:
 
     def _app_seen(self, event: dict[str, Any], now: float) -> None:
         name = event["object"]["metadata"]["name"]
+        if event["type"] == "DELETED":
+            self.gone[name] = now
         found = event["object"].get("status", {}).get("conditions", [])
         if found:
             self.reported.setdefault(name, now)
@@ -243,6 +260,16 @@ class World:
             self.arrived[owners[0]["name"]].pop(child["kind"], None)
         else:
             self.arrived[owners[0]["name"]].setdefault(child["kind"], now)
+
+
+async def _for_each(names: Iterable[str], act: Callable[[str], Awaitable[float]]) -> None:
+    left = iter(names)
+
+    async def work() -> None:
+        for name in left:
+            await act(name)
+
+    await asyncio.gather(*(work() for _ in range(_CREATORS)))
 
 
 @contextlib.contextmanager

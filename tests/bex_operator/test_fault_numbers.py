@@ -33,7 +33,7 @@ WHERE: dict[int, tuple[str, str]] = {
     20: (FAULTS, "test_two_leaders_are_harmless"),
     21: (PROCESS, "test_sigterm_hands_over"),
     22: (PROCESS, "test_poisoned_app_delays_nobody"),
-    # A rush of thousands is measured, by `make bench-operator`; this is what must not go wrong.
+    # A rush of thousands is measured, by `python -m bench.operator flood`; this comes on top.
     23: (PROCESS, "test_killed_operator_picks_up_where_it_was"),
     24: (APPS, "test_fault_24_many_edits_at_once_are_one_release"),
     25: (APPS, "test_fault_25_edited_child_is_put_right"),
