@@ -272,3 +272,14 @@ def test_times_that_run_backwards_are_none_at_all() -> None:
     del made["metadata"]["annotations"]["app.bex.co/order"]
     found = build_outcomes.outcome_of(made, [pod(early)], "i", now=NOW)
     assert found["seconds"] == {"clone": 1.5}
+
+
+def test_phases_of_buildpacks_count_as_the_steps_they_stand_for() -> None:
+    """A breakdown has the same parts whatever an image is built with."""
+    phases = ("analyze", "detect", "restore", "build", "export", "contents")
+    told = [{"step": step, "began": "", "seconds": 1.5} for step in phases]
+    made = outcome(ended("Complete"), pods=[pod(CLONED, RESOLVED, *told, PUSHED)])
+
+    assert made["seconds"]["build"] == 6.0
+    assert made["seconds"]["push"] == 5.0
+    assert not made["seconds"].keys() & {"analyze", "detect", "restore", "export", "contents"}
