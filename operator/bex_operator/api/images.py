@@ -16,7 +16,7 @@ RUN_IMAGE = (
     "@sha256:03a974a6e7b563878429117943f14139ff29f0f3d02aa7e3d3ab0ae862908168"
 )
 """What `builder: buildpack` builds in, and what it puts images on, unless a stack says otherwise:
-Paketo's, for amd64."""
+a pair of Paketo's. The project's checks build in a builder of their own and never pull these."""
 BY_DIGEST = r"[^\s@]+@sha256:[0-9a-f]{64}"
 """How an image is named whose content nobody can change."""
 
