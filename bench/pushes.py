@@ -3,7 +3,10 @@
 A whole stack of its own serves the example's repository and is pushed to; by hand, on the same
 host, with the same registry, base image, Dockerfile and cluster: git clone, BuildKit's daemon on an
 empty folder and one `buildctl build` that pushes, another image for a Deployment of the same shape.
-Both build a change of the program; both sides in turn, in every round.
+Every push changes one file of the program. Cold: the App's layer cache has just been removed; warm:
+it is there. The machine has the image of the steps and no base image in both, as by hand. All in
+turn, in every round, the order turned about; processor seconds are those of the machine and, by
+hand, of git and BuildKit besides.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -23,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import clusters
+from bex_operator.api import images
 from bex_operator.kube import kinds
+from bex_operator.plan import build_jobs, build_outcomes
 from bex_stack.embedded import binaries, golang, identities, registry, repositories, toolchain
 from bex_stack.embedded import instance as instances
 from tests.support import requests, stacks
@@ -95,8 +101,8 @@ class Bex:
         bare = repositories.folder(stack.substrate) / f"{EXAMPLE.name}.git"
         run("git", "clone", "--quiet", str(bare), str(work))
 
-    def push(self, words: str) -> dict[str, float]:
-        """Push and wait for the answer; return what the steps took."""
+    def push(self, words: str) -> None:
+        """Push and wait for the answer."""
         text = (EXAMPLE / "main.go").read_text().replace("Hello from %s", f"{words} from %s")
         (self._work / "main.go").write_text(text)
         who = {f"GIT_{each}_NAME": "Ada" for each in ("AUTHOR", "COMMITTER")}
@@ -104,17 +110,26 @@ class Bex:
         run("git", "commit", "--quiet", "--all", "--message", words, cwd=self._work, **who)
         run("git", "push", "--quiet", "origin", "HEAD", cwd=self._work)
         until(f"{HOST} answers {words}", lambda: self._answer().startswith(f"{words} from "))
-        return self._newest()["seconds"]
+
+    def steps(self) -> dict[str, float]:
+        """Return what the steps of the last push took."""
+        rows: list[dict[str, Any]] = json.loads(self._stack.bex("deploys", NAME, "--json").stdout)
+        told: dict[str, float] = rows[0]["seconds"]
+        return told
+
+    def forget_cache(self, cluster: clusters.Api) -> None:
+        """Remove the App's layer cache from the registry."""
+        uid = cluster.get(kinds.APP, NAME, clusters.APPS_NAMESPACE)["metadata"]["uid"]
+        cache = f"{registry.endpoint(self._stack.substrate)}/{build_jobs.repository(uid)}"
+        crane = str(toolchain.ensure(["crane"]).path("crane"))
+        image = f"{cache}/{images.CACHE}"
+        told = subprocess.run(
+            [crane, "digest", f"{image}:latest"], capture_output=True, text=True, check=True
+        )
+        run(crane, "delete", f"{image}@{told.stdout.strip()}")
 
     def _answer(self) -> str:
         return requests.get(self._stack, HOST).body
-
-    def _newest(self) -> dict[str, Any]:
-        return self._deploys()[0]
-
-    def _deploys(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self._stack.bex("deploys", NAME, "--json").stdout)
-        return rows
 
 
 class Hand:
@@ -231,6 +246,18 @@ def steps_of(told: dict[str, float]) -> str:
     return "  ".join(f"{step} {seconds:.1f}" for step, seconds in told.items())
 
 
+def processor(instance: instances.Instance) -> float:
+    """Return the processor's seconds so far: the stack's machines and this process's children."""
+    folder = Path("/sys/fs/cgroup/cpuacct") / instance.name
+    if folder.is_dir():
+        machines = int((folder / "cpuacct.usage").read_text()) / 1e9
+    else:
+        told = (Path("/sys/fs/cgroup") / instance.name / "cpu.stat").read_text().split()
+        machines = int(told[told.index("usage_usec") + 1]) / 1e6
+    mine = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return machines + mine.ru_utime + mine.ru_stime
+
+
 def measure(rounds: int, folder: Path) -> None:
     """Bring the stack up, do the rounds, print the ratios."""
     stack = stacks.make(folder, number=9)
@@ -245,24 +272,54 @@ def measure(rounds: int, folder: Path) -> None:
         bex = Bex(stack, folder / "work")
         with clusters.Api(instance.kubeconfig) as cluster:
             for number in range(rounds):
-                one_round(bex, hand, cluster, f"round{number}", times)
+                print(f"round {number + 1}, load {os.getloadavg()[0]:.0f}", flush=True)
+                sides = ["cold", "by hand", "warm"]
+                for side in sides if number % 2 == 0 else reversed(sides):
+                    words = f"{side.replace(' ', '')}{number}"
+                    if side == "by hand":
+                        by_hand(hand, cluster, words, instance, times)
+                        continue
+                    if side == "cold":
+                        bex.forget_cache(cluster)
+                    push(bex, words, side, instance, times)
     finally:
         stack.bex("destroy", "--yes")
-    print(f"a push against by hand   {times.ratio('bex: push', 'by hand: all')}  (aim 1.5)")
+    for what, one, other in (
+        ("a warm push against by hand (aim 1.5)", "warm: push", "by hand: all"),
+        ("a cold push against by hand", "cold: push", "by hand: all"),
+        ("a warm build against a cold one (aim 0.3)", "warm: build", "cold: build"),
+        ("the same, the step that builds alone", "warm: step", "cold: step"),
+        ("processor: a warm push against by hand", "warm: processor", "by hand: processor"),
+        ("processor: warm against cold", "warm: processor", "cold: processor"),
+    ):
+        print(f"{what:<42} {times.ratio(one, other)}")
 
 
-def one_round(bex: Bex, hand: Hand, cluster: clusters.Api, words: str, times: Times) -> None:
-    """Push, build the same again; then both by hand."""
-    with times.of("bex: push"):
-        told = bex.push(words)
+def push(bex: Bex, words: str, how: str, instance: instances.Instance, times: Times) -> None:
+    """Push once."""
+    before = processor(instance)
+    with times.of(f"{how}: push"):
+        bex.push(words)
+    times.add(f"{how}: processor", processor(instance) - before)
+    told = bex.steps()
+    times.add(f"{how}: build", sum(told.get(each, 0.0) for each in build_outcomes.STEPS))
+    times.add(f"{how}: step", told["build"])
     print(f"  {steps_of(told)}", flush=True)
-    began = time.monotonic()
+
+
+def by_hand(
+    hand: Hand, cluster: clusters.Api, words: str, instance: instances.Instance, times: Times
+) -> None:
+    """Do the same without a platform."""
+    before, began = processor(instance), time.monotonic()
     with hand.daemon() as address:
         with times.of("  clone, build, push"):
             hand.build(address, words)
         with times.of("  rollout"):
             hand.roll_out(cluster, words)
         times.add("by hand: all", time.monotonic() - began)
+    # A process is counted when it has ended.
+    times.add("by hand: processor", processor(instance) - before)
 
 
 def main() -> None:

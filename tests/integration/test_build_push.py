@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from bex_stack.embedded import oci_layout, toolchain
+from tests.support import oci
 from tests.support.image_registry import MANIFEST, Registry, registry
 
 __all__ = ["registry"]
@@ -84,7 +85,7 @@ def layout(tmp_path: Path) -> Path:
     return folder
 
 
-async def start(layout: Path, way: Way) -> asyncio.subprocess.Process:
+async def start(layout: Path, way: Way, *more: str) -> asyncio.subprocess.Process:
     """Start the step."""
     program = toolchain.ensure(["bex-build"]).path("bex-build")
     return await asyncio.create_subprocess_exec(
@@ -94,6 +95,7 @@ async def start(layout: Path, way: Way) -> asyncio.subprocess.Process:
         f"--from={layout}",
         f"--image={way.url}/builds/app/image:tag",
         "--insecure=true",
+        *more,
     )
 
 
@@ -167,3 +169,27 @@ async def test_killed_push_is_made_good_by_the_next(layout: Path, registry: Regi
 
     assert (between, code) == (None, 0)
     assert await tagged(registry) == told["digest"]
+
+
+async def test_layers_of_a_base_image_are_linked(tmp_path: Path, registry: Registry) -> None:
+    """The cache lists them, and a build can pull them with it; nobody has to send them again."""
+    layout, cache = tmp_path / "image", tmp_path / "cache"
+    oci_layout.write(oci_layout.Image(files={"/app": b"an app"}), layout)
+    oci_layout.write(oci_layout.Image(files={"/base": b"a base" * 99}), cache)
+    (manifest,) = json.loads((cache / "index.json").read_text())["manifests"]
+    (layer,) = json.loads(_blob(cache, manifest["digest"]).read_text())["layers"]
+    async with oci.Client(registry.url) as host:
+        await host.push_blob("library/base", _blob(cache, layer["digest"]).read_bytes())
+        _blob(cache, layer["digest"]).write_text("library/base")
+        to = registry.url.removeprefix("http://")
+        way = Way(to, registry.url)
+        more = (f"--cache-from={cache}", f"--cache-to={to}/builds/app/cache:latest")
+        process = await start(layout, way, *more)
+        code = await asyncio.wait_for(process.wait(), 120)
+        flaw = await host.flaw("builds/app/cache", manifest["digest"])
+
+    assert (code, flaw) == (0, "")
+
+
+def _blob(layout: Path, digest: str) -> Path:
+    return layout / "blobs" / "sha256" / digest.removeprefix("sha256:")

@@ -235,6 +235,44 @@ def test_go_project_without_a_dockerfile_is_built_and_answers(plant: Plant) -> N
     assert plant.answer("hello") == "built from a repository"
 
 
+def test_step_that_nothing_changed_is_not_run_again(plant: Plant) -> None:
+    """The next build finds it in the App's cache, which has the layers of its base linked."""
+    endpoint, name = registry.endpoint(plant.embedded.instance), "warm"
+    base_images.seed("debian", endpoint, toolchain=toolchain.ensure(["crane"]))
+    dockerfile = (
+        'FROM debian AS made\nRUN ["cp", "/proc/sys/kernel/random/uuid", "/chance"]\n'
+        f"{BASE}COPY --from=made /chance /\nCOPY note /\n"
+    )
+    made = []
+    for words in ("one", "two"):
+        commit = plant.server.commit(name, {"Dockerfile": dockerfile, "note": words})
+        plant.deploy(name)
+        wait_until(lambda commit=commit: _built(plant, name, commit), "built", BUILD_SECONDS)
+        made.append(_built(plant, name, commit)[0])
+    kept = plant.embedded.ask(
+        lambda kube: kube.get(kinds.CONFIG_MAP, made[0].job, names.BUILD_NAMESPACE)
+    )
+    (*_, chance, note), (*_, same, other) = (_layers(endpoint, each.image) for each in made)
+
+    assert "the layer cache links what it has of library/debian" in build_logs.unpack(kept)
+    assert chance == same
+    assert note != other
+
+
+def _built(plant: Plant, name: str, commit: str) -> list[build_outcomes.Build]:
+    found = [build_outcomes.read(each) for each in plant.jobs(name)]
+    return [each for each in found if each.commit == commit and each.state == "Succeeded"]
+
+
+def _layers(endpoint: str, image: str) -> list[str]:
+    """Digests of the layers of an image that was built, lowest first."""
+    folder, _, digest = image.partition("/")[2].partition("@")
+    fetch = image_evidence.fetcher(f"http://{endpoint}/v2/{folder}")
+    index = fetch(f"manifests/{digest}")
+    found = next(each for each in index["manifests"] if "annotations" not in each)["digest"]
+    return [each["digest"] for each in fetch(f"manifests/{found}")["layers"]]
+
+
 def test_python_project_without_a_dockerfile_is_built_and_answers(plant: Plant) -> None:
     """Its packages are installed by pip from where pip finds them, as in every other build."""
     endpoint = registry.endpoint(plant.embedded.instance)

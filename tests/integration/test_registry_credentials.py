@@ -38,6 +38,8 @@ def held(
         ("push", "POST", "/v2/library/python/blobs/uploads/", 401),
         ("push", "GET", f"/v2/{OTHERS}/image/manifests/1", 401),
         ("push", "GET", f"/v2/{OTHERS}/cache/manifests/1", 401),
+        ("push", "GET", "/v2/library/python/manifests/1", 404),
+        ("push", "GET", "/v2/bex/builder/manifests/1", 401),
         ("push", "DELETE", f"/v2/{MINE}/image/manifests/1", 401),
         ("push", "GET", "/v2/_catalog", 401),
         ("push", "GET", "/bex/inventory", 401),

@@ -72,6 +72,11 @@ func build(ctx context.Context, flags *flag.FlagSet, args []string, _ *outcome) 
 	if err != nil {
 		return err
 	}
+	if o.cache != "" && o.registry != "" {
+		if err := o.leaveOutBases(ctx, made.Dockerfile); err != nil {
+			return err
+		}
+	}
 	daemon, err := o.start(ctx)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,7 +19,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-const attempts = 4
+const (
+	attempts = 4
+	// Where base images lie in the registry, and how long the name of one may be.
+	baseImages  = "library/"
+	longestName = 255
+)
 
 // push sends what the build step left to the registry, and its cache beside it. It reads what
 // tenants' code made but runs none of it.
@@ -93,7 +99,7 @@ func (s *sender) send(ctx context.Context, from, to string) (v1.Hash, error) {
 	}
 	only := manifest.Manifests[0]
 	for attempt := 1; ; attempt++ {
-		err = s.write(reference, index, only)
+		err = s.write(reference, index, only, from)
 		if err == nil {
 			return only.Digest, nil
 		}
@@ -110,7 +116,9 @@ func (s *sender) send(ctx context.Context, from, to string) (v1.Hash, error) {
 }
 
 // write pushes by digest and only then moves the tag: whoever reads the tag finds a whole image.
-func (s *sender) write(to name.Reference, index v1.ImageIndex, only v1.Descriptor) error {
+func (s *sender) write(
+	to name.Reference, index v1.ImageIndex, only v1.Descriptor, folder string,
+) error {
 	if only.MediaType.IsIndex() {
 		found, err := index.ImageIndex(only.Digest)
 		if err != nil {
@@ -122,7 +130,49 @@ func (s *sender) write(to name.Reference, index v1.ImageIndex, only v1.Descripto
 	if err != nil {
 		return err
 	}
-	return remote.Write(to, found, s.options...)
+	return remote.Write(to, linked{found, folder, to.Context().Registry}, s.options...)
+}
+
+// linked is an image some of whose layers are in the registry already: see leaveOutBases.
+type linked struct {
+	v1.Image
+	folder   string
+	registry name.Registry
+}
+
+func (l linked) Layers() ([]v1.Layer, error) {
+	layers, err := l.Image.Layers()
+	if err != nil {
+		return nil, err
+	}
+	for i, layer := range layers {
+		digest, err := layer.Digest()
+		if err != nil {
+			return nil, err
+		}
+		if repository := l.elsewhere(digest); repository != "" {
+			from := l.registry.Repo(repository).Digest(digest.String())
+			layers[i] = &remote.MountableLayer{Layer: layer, Reference: from}
+		}
+	}
+	return layers, nil
+}
+
+// elsewhere names the repository that has a layer, where its file says no more than that.
+func (l linked) elsewhere(digest v1.Hash) string {
+	path := filepath.Join(l.folder, "blobs", digest.Algorithm, digest.Hex)
+	found, err := os.Stat(path)
+	if err != nil || found.Size() > longestName {
+		return ""
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || !strings.HasPrefix(string(content), baseImages) {
+		return ""
+	}
+	if _, err := name.NewRepository(l.registry.Name() + "/" + string(content)); err != nil {
+		return ""
+	}
+	return string(content)
 }
 
 func isTransient(err error) bool {

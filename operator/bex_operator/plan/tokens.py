@@ -15,12 +15,9 @@ import orjson
 from bex_operator.api import images
 
 SERVICE = images.SERVICE
-_MADE_HERE = (
-    *("library/*", "bex/*"),
-    # Zot knows no patterns: what a build pulls of the platform's is named one by one.
-    *(f"library/{base}" for base in ("debian", "golang", "node", "python")),
-    "bex/scanner",
-)
+# Zot knows no patterns: what a build pulls of the platform's is named one by one.
+_BASES = ("library/*", *(f"library/{base}" for base in ("debian", "golang", "node", "python")))
+_MADE_HERE = (*_BASES, "bex/*", "bex/scanner")
 _SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")
 """What stands before a digest that is signed: DER of SHA-256's name. Source: RFC 8017, 9.2."""
 
@@ -42,13 +39,13 @@ def of_build(
 ) -> Pass:
     """Sign what a build may do: pull base images and its App's cache; push its App's alone.
 
-    Who pushes also pulls base images if it *exports*: puts an image together from one of them.
+    Who pushes has the layers of base images linked, which takes that they may be pulled; the rest of
+    what is made here if it *exports*: puts an image together from one.
     """
-    bases = [(name, "pull") for name in _MADE_HERE]
-    pull = [*bases, (f"{folder}/{images.CACHE}", "pull")]
+    pull = [(name, "pull") for name in (*_MADE_HERE, f"{folder}/{images.CACHE}")]
     parts = (images.IMAGE, images.CACHE)
     push: list[tuple[str, ...]] = [(f"{folder}/{part}", "pull", "push") for part in parts]
-    push += bases if exports else []
+    push += [(name, "pull") for name in (_MADE_HERE if exports else _BASES)]
     return Pass(endpoint, folder, sign(key, pull, expires), sign(key, push, expires))
 
 
