@@ -39,8 +39,8 @@ def of_build(
 ) -> Pass:
     """Sign what a build may do: pull base images and its App's cache; push its App's alone.
 
-    Who pushes has the layers of base images linked, which takes that they may be pulled; the rest of
-    what is made here if it *exports*: puts an image together from one.
+    Who pushes may pull base images, to have their layers linked, and all that is made here if it
+    *exports*: puts an image together from one.
     """
     pull = [(name, "pull") for name in (*_MADE_HERE, f"{folder}/{images.CACHE}")]
     parts = (images.IMAGE, images.CACHE)
