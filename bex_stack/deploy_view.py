@@ -114,11 +114,13 @@ def why_given_up(app: Mapping[str, Any]) -> str | None:
     status = app.get("status", {})
     if status.get("observedGeneration") != app["metadata"]["generation"]:
         return None
+    reason = str(app_access.ready_condition(app).get("reason", ""))
+    if reason in COMING_REASONS:
+        return None
     newest = status.get("release", {}).get("number")
     for outcome in status.get("history") or []:
         if outcome["number"] == newest and not outcome["served"]:
             return f"rev-{newest} was given up: {outcome.get('message') or 'no reason given'}"
-    reason = str(app_access.ready_condition(app).get("reason", ""))
     if status.get("phase") == "Failed" or reason.startswith(("BuildFailed", "BuildCancelled")):
         return str(app_access.ready_condition(app).get("message") or "failed")
     return None

@@ -32,12 +32,14 @@ def test_a_deploy_is_over_when_the_newest_release_serves(given: Any, settled: bo
 
 
 def test_a_release_that_was_given_up_is_told() -> None:
-    """With its reason; one that an older spec made does not count."""
+    """With its reason; one that an older spec made does not count, nor while a newer one comes."""
     history = [{"number": 2, "served": True}, {"number": 3, "served": False, "message": "late"}]
     status = {"phase": "Running", "release": {"number": 3}, "history": history}
 
     assert deploy_view.why_given_up(app(**status)) == "rev-3 was given up: late"
     assert deploy_view.why_given_up(app(3, **status)) is None
+    comes = {"type": "Ready", "status": "True", "reason": "Building", "message": "builds"}
+    assert deploy_view.why_given_up(app(**status, conditions=[comes])) is None
 
 
 def test_failed_without_a_release_gives_the_condition() -> None:

@@ -207,3 +207,20 @@ async def test_jobs_go_with_the_app(serving: Bench) -> None:
     assert await serving.find(kinds.APP) is None
     left = [each for each in await jobs(serving) if "deletionTimestamp" not in each["metadata"]]
     assert left == []
+
+
+async def test_command_whose_turn_comes_while_there_is_no_image_runs(serving: Bench) -> None:
+    """The release is made; that nothing newer can be built holds it no longer."""
+    for value in ("2", "3"):
+        await serving.change(env=[{"name": "A", "value": value}])
+        await serving.reconcile()
+    repo = "https://git.example.com/team/web"
+    await serving.change(image=None, repo=repo)
+    app = await serving.reconcile()
+    assert condition(app, "Ready")[1] == "NotSupportedYet"
+    assert len(await jobs(serving)) == 2
+    await end(serving, "web-pre-deploy-rev-2")
+    await serving.reconcile()
+
+    assert (await jobs(serving))[-1]["metadata"]["name"] == "web-pre-deploy-rev-3"
+    await serving.assert_settled()

@@ -49,6 +49,8 @@ class Machines:
     namespace: str
     open: asyncio.Event = field(default_factory=asyncio.Event)
     """Jobs stay where they are while this is not set."""
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    """The same of the Jobs of one commit."""
     started: Counter[str] = field(default_factory=Counter)
     """How often the pods of a commit were made."""
     told: dict[str, Object] = field(default_factory=dict)
@@ -69,7 +71,9 @@ class Machines:
             while True:
                 key = await changed.get()
                 await self.open.wait()
-                job = jobs.get(*key)
+                if (job := jobs.get(*key)) is not None:
+                    await self._gate(job).wait()
+                    job = jobs.get(*key)
                 if job is None or job["metadata"]["uid"] in ran or job["spec"].get("suspend"):
                     continue
                 ran.add(job["metadata"]["uid"])
@@ -78,6 +82,10 @@ class Machines:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+
+    def _gate(self, job: Object) -> asyncio.Event:
+        noted = job["metadata"].get("annotations") or {}
+        return self.gates.get(noted.get(build_outcomes.COMMIT_ANNOTATION, ""), self.open)
 
     async def _play(self, job: Object) -> None:
         if job["metadata"]["labels"][names.COMPONENT_LABEL] == "refs":

@@ -111,6 +111,11 @@ class Queue(rules.Model):
     """The last commits that were due and lost to newer ones, oldest first."""
     forgotten: Annotated[int, Field(ge=0)] = 0
     """How many such commits are no longer listed."""
+    begun: Annotated[str, Field(max_length=63)] | None = None
+    """The build that began last of those that were wanted: released when it ends well, even if a
+    newer one is due by then."""
+    built: Annotated[str, Field(max_length=63)] | None = None
+    """The last of them that had ended well when that one began."""
 
 
 class AppStatus(rules.Model):

@@ -109,7 +109,8 @@ class Builder:
         noted = metadata.get("annotations") or {}
         pushed = noted.get(names.PUSHED_ANNOTATION, "")
         head = self._sources.head(place, ref, requested=request.at, pushed=pushed)
-        wish = builds.Wish(metadata["uid"], source, head, request, metadata.get(views.CHANGED_BY))
+        by, before = metadata.get(views.CHANGED_BY), build_queue.reported(manifest)
+        wish = builds.Wish(metadata["uid"], source, head, request, by, before)
         if (failed := await self._starter.go_on(wish, app, place)) is not None:
             return failed
         known = await self._known(metadata["uid"], builds.read_cancel(manifest))
@@ -124,7 +125,7 @@ class Builder:
     ) -> artefacts.Outcome:
         """Say what the App runs, start or withdraw the build that is due, and tell what waits."""
         app: caches.Key = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-        before = build_queue.reported(manifest)
+        before = wish.before
         decision = builds.decide(wish, known, app_name=app[1])
         due = self._due(app, wish, decision, before)
         cancel = builds.read_cancel(manifest)
@@ -140,7 +141,9 @@ class Builder:
         if due is not None and decision.start is not None:
             outcome = await self._start(_order(wish, due, decision, known, app), outcome, place)
             due = due if outcome is not decision.outcome else None
-        queue = build_queue.after(before, wish.head.commit, due, known)
+        queue = build_queue.after(
+            before, wish.head.commit, due, known, begun=decision.begun, built=decision.built
+        )
         return dataclasses.replace(outcome, queue=queue)
 
     def _due(

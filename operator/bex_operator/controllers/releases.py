@@ -97,11 +97,16 @@ class Keeper:
         try:
             if isinstance(artefact, artefacts.Ready):
                 return await self._settle(manifest, asked, artefact, known, before)
-            like_newest = artefacts.Ready(known[-1].image, queue=artefact.queue) if known else None
-            if like_newest is not None and _wish(manifest, asked, like_newest, known).fresh:
+            stays = artefact.meanwhile
+            if stays is None and known:
+                stays = artefacts.Ready(known[-1].image)
+            if stays is not None and (
+                history.is_unreleased(stays, known)
                 # A rollback needs no image but that of then.
-                return await self._settle(manifest, asked, like_newest, known, before)
-            return self._stay(manifest, asked, artefact, known, before)
+                or _wish(manifest, asked, stays, known).fresh
+            ):
+                return await self._settle(manifest, asked, stays, known, before, artefact)
+            return await self._stay(manifest, asked, artefact, known, before)
         except history.Impossible as exc:
             raise NotReleased(reports.Refusal("RollbackImpossible", str(exc))) from exc
 
@@ -112,7 +117,9 @@ class Keeper:
         artefact: artefacts.Ready,
         known: Sequence[records.Record],
         before: status.AppStatus | None,
+        lacking: artefacts.Waiting | artefacts.Failed | None = None,
     ) -> Settled:
+        """Run *artefact*; *lacking* tells of what is asked for and is not there yet."""
         owner = workload.owner_of(manifest)
         wish = _wish(manifest, asked, artefact, known)
         if wish.ended:
@@ -141,16 +148,19 @@ class Keeper:
                 record = await self._open(owner, made, running, resolved=resolved)
             except registry_errors.NotFound as exc:
                 absent = _absent(wish.wanted, exc)
-                return self._stay(manifest, wish.wanted, absent, known, before)
+                return await self._stay(manifest, wish.wanted, absent, known, before)
             known = (*known, record)
             await self._forget(manifest, known, before)
         gate = self._gate(owner, wish.wanted, known[-1], running, before)
         choice = standings.choose(known, running, before, gate)
         if choice.starts:
             await self._start(manifest, history.pinned(wish.wanted, known[-1]), newest)
-        return _settled(manifest, wish.wanted, choice, artefact)
+        if lacking is not None:
+            rolled_back = wish.rollback is not None
+            choice = standings.without_image(choice, lacking, rolled_back=rolled_back)
+        return _settled(manifest, wish.wanted, choice, lacking or artefact)
 
-    def _stay(
+    async def _stay(
         self,
         manifest: Object,
         wanted: app.App,
@@ -171,6 +181,9 @@ class Keeper:
         running = self._running(owner)
         gate = self._gate(owner, wanted, known[-1], running, before)
         choice = standings.choose(known, running, before, gate)
+        if choice.starts:
+            released = history.pinned(wanted, known[-1])
+            await self._start(manifest, released, known[-1].release)
         annotations = manifest["metadata"].get("annotations") or {}
         rolled_back = history.is_rolled_back(annotations, known)
         choice = standings.without_image(choice, artefact, rolled_back=rolled_back)

@@ -73,6 +73,8 @@ class Waiting:
     again_seconds: float | None = None
     """When to ask again; None if the App is woken when there is something new."""
     queue: status.Queue | None = None
+    meanwhile: Ready | None = None
+    """What was built last of the same source, and is run until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Failed:
     message: str
     again_seconds: float | None = None
     queue: status.Queue | None = None
+    meanwhile: Ready | None = None
 
 
 Outcome = Ready | Waiting | Failed

@@ -38,19 +38,30 @@ def waiting(wish: Wish, decision: Decision, since: str) -> status.Queued | None:
 
 
 def after(
-    before: status.Queue, commit: str | None, waits: status.Queued | None, known: Sequence[Build]
+    before: status.Queue,
+    commit: str | None,
+    waits: status.Queued | None,
+    known: Sequence[Build],
+    *,
+    begun: str | None = None,
+    built: str | None = None,
 ) -> status.Queue:
     """Say what is told next, now that *commit* is wanted and *waits* is due.
 
-    While it is not known which commit is wanted, what was told stays.
+    *begun* and *built* are the builds that count from now on. While it is not known which commit
+    is wanted, what was told stays.
     """
     if commit is None:
         return before
-    was, begun = before.waiting, {each.job for each in known}
-    listed = [each for each in before.overtaken if each.commit != commit and each.job not in begun]
-    if was is not None and was.commit != commit and was.job not in begun:
+    was, jobs = before.waiting, {each.job for each in known}
+    listed = [each for each in before.overtaken if each.commit != commit and each.job not in jobs]
+    if was is not None and was.commit != commit and was.job not in jobs:
         listed.append(status.Overtaken(**was.model_dump(), superseded_by=commit))
     dropped = max(0, len(listed) - status.MAX_OVERTAKEN)
     return status.Queue(
-        waiting=waits, overtaken=tuple(listed[dropped:]), forgotten=before.forgotten + dropped
+        waiting=waits,
+        overtaken=tuple(listed[dropped:]),
+        forgotten=before.forgotten + dropped,
+        begun=begun,
+        built=built,
     )

@@ -4,6 +4,7 @@ A build is one Job. What came of it is written on the Job itself, which stays af
 commit is built once, one that failed is not tried again, and an operator that was away knows both.
 """
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from bex_operator.api import images, names
+from bex_operator.api import images, names, status
 from bex_operator.plan import artefacts
 from bex_operator.plan.build_outcomes import NO_REASON, Build, Started
 
@@ -79,6 +80,8 @@ class Wish:
     request: Request = Request()
     changed_by: str | None = None
     """Who changed the App last."""
+    before: status.Queue = dataclasses.field(default_factory=status.Queue)
+    """What was told of the App's builds last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,10 @@ class Decision:
     """The same, if it may be made now."""
     why: Started = NO_REASON
     """What it is due for."""
+    begun: str | None = None
+    """Name of the Job that is released when it ends well, whatever is due by then."""
+    built: str | None = None
+    """Name of the last Job before it that ended well."""
 
 
 def read_request(manifest: Mapping[str, Any]) -> Request:
@@ -145,14 +152,50 @@ def job_name(app_name: str, build_key: str) -> str:
 
 
 def decide(wish: Wish, known: Sequence[Build], *, app_name: str, has_turn: bool = True) -> Decision:
-    """Choose what the App runs, and whether a build has to begin for it."""
-    commit = wish.head.commit
+    """Choose what the App runs, and whether a build has to begin for it.
+
+    A build that ends well while a newer commit waits is run until that one is built, too: else
+    pushes that come faster than builds end would keep every one of them from being released.
+    """
+    commit, last = wish.head.commit, _last_built(wish, known)
     if commit is None:
-        return Decision(_without_commit(wish, known))
+        outcome = _without_commit(wish, known, last)
+        return Decision(outcome, begun=wish.before.begun, built=wish.before.built)
     found = _find(wish, commit, known, app_name)
     if found is None:
-        return _begin(wish, commit, known, app_name, has_turn=has_turn)
-    return Decision(_told(wish, found, known))
+        decision = _begin(wish, commit, known, app_name, has_turn=has_turn)
+    else:
+        decision = Decision(_told(wish, found, known))
+    return _beside(wish, decision, found, last)
+
+
+def _last_built(wish: Wish, known: Iterable[Build]) -> Build | None:
+    """Return what was built last of what was wanted: never one that its branch went back from."""
+    by_name = {each.job: each for each in known}
+    begun = by_name.get(wish.before.begun or "")
+    if begun is not None and begun.state == "Succeeded" and _is_of(wish, begun):
+        return begun
+    return by_name.get(wish.before.built or "")
+
+
+def _is_of(wish: Wish, build: Build) -> bool:
+    ref = wish.request.ref or wish.source.branch
+    return build.source == source_digest(wish.source) and build.branch == ref
+
+
+def _beside(wish: Wish, decision: Decision, found: Build | None, last: Build | None) -> Decision:
+    """Add what is run until there is what is wanted, and which builds count from now on."""
+    outcome, begun = decision.outcome, decision.start or wish.before.begun
+    built = last.job if last is not None else wish.before.built
+    if found is not None and found.state != "Cancelled":
+        # A build that was cancelled while it waited leaves the one that ran meanwhile.
+        begun = found.job
+    if isinstance(outcome, artefacts.Ready):
+        assert found is not None  # noqa: S101 - nothing else is ready
+        begun = built = found.base if found.state == "Skipped" else found.job
+    elif last is not None and _is_of(wish, last):
+        outcome = dataclasses.replace(outcome, meanwhile=_ready(last))
+    return dataclasses.replace(decision, outcome=outcome, begun=begun, built=built)
 
 
 def _told(wish: Wish, found: Build, known: Sequence[Build]) -> artefacts.Outcome:
@@ -236,11 +279,13 @@ def _built(wish: Wish, known: Iterable[Build]) -> list[Build]:
     return sorted(built, key=lambda each: each.created)
 
 
-def _without_commit(wish: Wish, known: Sequence[Build]) -> artefacts.Outcome:
+def _without_commit(wish: Wish, known: Sequence[Build], last: Build | None) -> artefacts.Outcome:
     """Stay with what was built while the repository does not answer."""
     ref = wish.request.ref or wish.source.branch
     if wish.head.absent:
         return artefacts.Failed("SourceNotFound", f"spec.branch: the repository has no {ref!r}")
+    if last is not None and last.source == source_digest(wish.source):
+        return _ready(last)
     if built := _built(wish, known):
         return _ready(built[-1])
     if wish.head.error is not None:

@@ -91,6 +91,13 @@ def is_rolled_back(annotations: Mapping[str, str], known: Sequence[records.Recor
     return number is not None and bool(known) and known[-1].rollback_to == number
 
 
+def is_unreleased(built: artefacts.Ready, known: Sequence[records.Record]) -> bool:
+    """Tell whether what was built became no release yet; the same image again is none."""
+    released = {each.made.job for each in known if each.made is not None}
+    is_new = built.made is not None and built.made.job not in released
+    return is_new and (not known or known[-1].image != built.image)
+
+
 def is_older(manifest: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     """Tell whether *live* asks for another release than *manifest*, an earlier state of the App."""
     return _asked(manifest["metadata"]) != _asked(live["metadata"])

@@ -5,7 +5,7 @@ import dataclasses
 import orjson
 import pytest
 
-from bex_operator.api import names
+from bex_operator.api import names, status
 from bex_operator.plan import artefacts, build_jobs, build_outcomes, builds
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
@@ -27,11 +27,16 @@ PLATFORM = build_jobs.Platform(
 
 
 def wish(
-    commit: str | None = A, *, source: artefacts.Repository = SOURCE, **request: object
+    commit: str | None = A,
+    *,
+    source: artefacts.Repository = SOURCE,
+    before: status.Queue | None = None,
+    **request: object,
 ) -> builds.Wish:
     """The App's wish for a commit."""
     asked = builds.Request(**request)  # type: ignore[arg-type]
-    return builds.Wish("uid-1", source, builds.Head(commit), asked, "ada")
+    head = builds.Head(commit)
+    return builds.Wish("uid-1", source, head, asked, "ada", before or status.Queue())
 
 
 def built(
@@ -79,6 +84,75 @@ def test_newest_push_waits_for_the_build_that_runs() -> None:
 
     assert decision.start is None
     assert decision.outcome.reason == "BuildQueued"  # type: ignore[union-attr]
+
+
+def told(decision: builds.Decision) -> status.Queue:
+    """What the status says of a decision the next time."""
+    return status.Queue(begun=decision.begun, built=decision.built)
+
+
+def meanwhile(decision: builds.Decision) -> str | None:
+    """The image that is run until there is another."""
+    assert not isinstance(decision.outcome, artefacts.Ready)
+    return decision.outcome.meanwhile.image if decision.outcome.meanwhile else None
+
+
+def test_build_that_ends_well_is_run_while_a_newer_commit_is_built() -> None:
+    """From its end on, whatever becomes of the newer one, and in spite of a status that is old."""
+    runs, done = built(A, "Running"), built(A, "Succeeded", image="r/i@sha256:1")
+    first = decide(wish(A, before=told(decide(wish(A)))), runs)
+    waits = decide(wish(B, before=told(first)), runs)
+    begins = decide(wish(B, before=told(waits)), done)
+    builds_on = [
+        decide(wish(B, before=told(each)), done, built(B, state))
+        for each in (waits, begins)
+        for state in ("Running", "Failed", "Cancelled")
+    ]  # fmt: skip
+
+    assert meanwhile(waits) is None
+    assert begins.start is not None
+    assert {meanwhile(each) for each in (begins, *builds_on)} == {"r/i@sha256:1"}
+    assert meanwhile(decide(wish(C, before=told(builds_on[-1])), done)) == "r/i@sha256:1"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        wish(B, source=dataclasses.replace(SOURCE, root_dir="web")),
+        wish(B, source=dataclasses.replace(SOURCE, branch="next")),
+        wish(B, ref="v1"),
+    ],
+    ids=["another root folder", "another branch", "an order of another ref"],
+)
+def test_build_that_is_wanted_no_more_is_not_run(asked: builds.Wish) -> None:
+    """What was asked for since is something else."""
+    before = told(decide(wish(A)))
+    done = built(A, "Succeeded", image="r/i@sha256:1")
+
+    assert meanwhile(decide(dataclasses.replace(asked, before=before), done)) is None
+
+
+def test_build_that_its_branch_went_back_from_is_not_run() -> None:
+    """Neither while the next commit is built, nor while the repository is away."""
+    old = built(A, "Succeeded", image="r/i@sha256:1")
+    left = built(B, "Succeeded", image="r/i@sha256:2", created=NOW)
+    begun = told(decide(wish(B, before=told(decide(wish(A), old))), old))
+    back = told(decide(wish(A, before=begun), old, built(B, "Running")))
+    away = decide(wish(None, before=back), old, left)
+
+    assert meanwhile(decide(wish(C, before=back), old, left)) == "r/i@sha256:1"
+    assert away.outcome == artefacts.Ready("r/i@sha256:1", "commit aaaaaaa of main")
+    assert told(away) == back
+
+
+def test_build_that_ran_while_a_newer_one_was_cancelled_is_run() -> None:
+    """What is cancelled before it begins takes nothing from the one before it."""
+    before = told(decide(wish(A)))
+    cancelled = built(B, "Cancelled")
+    runs = told(decide(wish(B, before=before), built(A, "Running"), cancelled))
+    done = built(A, "Succeeded", image="r/i@sha256:1")
+
+    assert meanwhile(decide(wish(B, before=runs), done, cancelled)) == "r/i@sha256:1"
 
 
 def test_failed_commit_is_not_built_again() -> None:
