@@ -66,9 +66,9 @@ check-builds: venv ## Go, Python and Node projects from git, with a Dockerfile, 
 	@$(BIN)/bex setup --yes
 	$(BIN)/pytest --durations=0 -s tests/languages/check_*.py
 
-check-registry: venv ## A registry's life of thousands of pushes, deploys, rollbacks and collections (SEED=1 ACTIONS=3000).
+check-registry: venv ## A registry's lives of thousands of pushes, deploys, rollbacks and collections, one for each seed (SEEDS="1 2 3" ACTIONS=3000).
 	@$(BIN)/bex setup --yes
-	BEX_REGISTRY_ACTIONS=$(or $(ACTIONS),3000) BEX_REGISTRY_SEED=$(or $(SEED),1) $(BIN)/pytest -s --timeout 0 tests/integration/test_registry_collection.py
+	BEX_REGISTRY_ACTIONS=$(or $(ACTIONS),3000) BEX_REGISTRY_SEEDS="$(or $(SEEDS),1)" $(BIN)/pytest -s --timeout 0 tests/integration/test_registry_collection.py
 
 check-cli: venv ## A Pulumi CLI and the engine take turns on one stack: make check-cli PULUMI=PATH
 	@test -x "$(PULUMI)" || { echo "name the CLI, its Python language host beside it: make check-cli PULUMI=PATH"; exit 2; }

@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class World:
     ) -> None:
         self.random = random.Random(seed)  # noqa: S311 - the same life each time
         self.apps: dict[str, Life] = {}
-        self.done = 0
-        """How many actions came to their end."""
+        self.done: Counter[str] = Counter()
+        """How many actions came to their end, and did what they are called."""
         self._pusher = pusher
         self._kube = kube
         self._namespace = namespace
@@ -67,10 +68,10 @@ class World:
         what = self.random.choices(
             (self.push, self.deploy, self.roll_back, self.delete), weights=(12, 5, 3, 1)
         )[0]
-        await what(await self._some_app())
-        self.done += 1
+        did = await what(await self._some_app())
+        self.done[what.__name__ if did else "nothing"] += 1
 
-    async def push(self, app: Life) -> None:
+    async def push(self, app: Life) -> bool:
         """Build an image of layers that others may have, too; now and then one from before."""
         self._count += 1
         number = self.random.randrange(max(1, self._count - 6), self._count + 1)
@@ -88,6 +89,7 @@ class World:
                     await self._kube.delete(kinds.JOB, old, self._namespace)
         finally:
             app.running -= 1
+        return True
 
     async def _begin(self, app: Life, job: str) -> str:
         source = artefacts.source_of(api.App(name=app.name, repo=_REPO, port=8080))
@@ -127,19 +129,24 @@ class World:
             kinds.JOB, job, self._namespace, {"metadata": {"annotations": noted}}
         )
 
-    async def deploy(self, app: Life) -> None:
-        """Release the newest build of an App."""
+    async def deploy(self, app: Life) -> bool:
+        """Release the newest build of an App, if it has one."""
         async with app.turn:
-            if app.builds and app.uid in self.apps:
-                await self._release(app, list(app.builds.values())[-1])
+            if not app.builds or app.uid not in self.apps:
+                return False
+            await self._release(app, list(app.builds.values())[-1])
+            return True
 
-    async def roll_back(self, app: Life) -> None:
+    async def roll_back(self, app: Life) -> bool:
         """Release what was released before; it has to be there, all of it."""
         async with app.turn:
-            if app.releases and app.uid in self.apps:
-                image = self.random.choice(list(app.releases.values()))
-                assert await self._pusher.flaw(app.repository, image) == ""
-                await self._release(app, image)
+            earlier = set(list(app.releases.values())[:-1]) - set(list(app.releases.values())[-1:])
+            if not earlier or app.uid not in self.apps:
+                return False
+            image = self.random.choice(sorted(earlier))
+            assert await self._pusher.flaw(app.repository, image) == ""
+            await self._release(app, image)
+            return True
 
     async def _release(self, app: Life, digest: str) -> None:
         self._count += 1
@@ -161,11 +168,13 @@ class World:
             del app.releases[old]
             await self._kube.delete(kinds.CONTROLLER_REVISION, old, self._namespace)
 
-    async def delete(self, app: Life) -> None:
+    async def delete(self, app: Life) -> bool:
         """Delete an App that builds nothing."""
         async with app.turn:
-            if not app.running and self.apps.pop(app.uid, None) is not None:
-                await self._remove(app)
+            if app.running or self.apps.pop(app.uid, None) is None:
+                return False
+            await self._remove(app)
+            return True
 
     async def end(self) -> None:
         """Delete every App."""
