@@ -3,6 +3,7 @@
 An App names registries and repositories; it must not make the operator knock on inner doors.
 """
 
+import errno
 import ipaddress
 import socket
 import ssl
@@ -57,7 +58,7 @@ class _Names(abc.AbstractResolver):
             each for each in found if self._may_dial(host, ipaddress.ip_address(each["host"]))
         ]
         if not allowed:
-            raise OSError(f"{host} has no public address")
+            raise OSError(errno.EHOSTUNREACH, f"{host} has no public address")
         return allowed
 
     async def close(self) -> None:

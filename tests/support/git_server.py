@@ -79,15 +79,19 @@ def git(*arguments: str, cwd: Path | None = None, input_text: str | None = None)
 
 
 @contextlib.contextmanager
-def serve(folder: Path, address: str = "127.0.0.1", port: int = 0) -> Iterator[GitServer]:
-    """Serve the repositories in *folder* over https under a certificate of their own."""
+def serve(
+    folder: Path, address: str = "127.0.0.1", port: int = 0, *, host: str = ""
+) -> Iterator[GitServer]:
+    """Serve the repositories in *folder* over https under a certificate of their own, which is for
+    *host* or for the address."""
     certificate, key = folder / "server.crt", folder / "server.key"
-    _certify(certificate, key, address)
+    _certify(certificate, key, f"DNS:{host}" if host else f"IP:{address}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server = http.server.ThreadingHTTPServer((address, port), _Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    made = GitServer(folder, f"https://{address}:{server.server_address[1]}", certificate)
+    url = f"https://{host or address}:{server.server_address[1]}"
+    made = GitServer(folder, url, certificate)
     server.made = made  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -99,7 +103,7 @@ def serve(folder: Path, address: str = "127.0.0.1", port: int = 0) -> Iterator[G
         thread.join()
 
 
-def _certify(certificate: Path, key: Path, address: str) -> None:
+def _certify(certificate: Path, key: Path, subject: str) -> None:
     subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
@@ -110,7 +114,7 @@ def _certify(certificate: Path, key: Path, address: str) -> None:
                 "-subj",
                 "/CN=git",
                 "-addext",
-                f"subjectAltName=IP:{address}",
+                f"subjectAltName={subject}",
             ),
             *("-keyout", str(key), "-out", str(certificate)),
         ],

@@ -208,6 +208,11 @@ func (l *limited) Read(into []byte) (int, error) {
 
 // explain tells apart who has to act.
 func explain(err error) error {
+	// What hides in it is not found by errors.As and errors.Is.
+	var hidden *plumbing.UnexpectedError
+	if errors.As(err, &hidden) {
+		err = hidden.Err
+	}
 	var theirs fault
 	if errors.As(err, &theirs) {
 		return theirs
