@@ -175,7 +175,7 @@ def _forget_backend(backend: Path, *, keeps_passphrase: bool) -> None:
 
 @contextlib.contextmanager
 def _substrate_heard(listen: Callable[[events.Event], None]) -> Iterator[None]:
-    """Show what the machines' drains say: they run inside providers and can only log."""
+    """Show what drains and waits say: they run inside providers and can only log."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

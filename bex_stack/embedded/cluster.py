@@ -44,7 +44,7 @@ def ensure(
     wait_until_answering(instance)
     # The others read their rights from the API server when they start, and would only fail before.
     supervision.ensure(instance, wanted[2:])
-    asyncio.run(_apply(instance, bootstrap_objects()))
+    apply(instance, bootstrap_objects())
     meanwhile()
     _wait(instance, control_plane.CONTROLLER_MANAGER)
     _wait(instance, control_plane.SCHEDULER)
@@ -115,17 +115,26 @@ def bootstrap_objects() -> list[dict[str, Any]]:
     ]
 
 
-def apply(instance: instances.Instance, objects: list[dict[str, Any]]) -> None:
-    """Server-side apply *objects* as the administrator."""
-    asyncio.run(_apply(instance, objects))
+def apply(
+    instance: instances.Instance,
+    objects: list[dict[str, Any]],
+    *,
+    tell: Callable[[str], None] = lambda _message: None,
+) -> None:
+    """Server-side apply *objects* as the administrator; *tell* hears what is waited for.
 
+    Raises: service_address.AddressTaken, errors.KubeError.
+    """
+    # Slow to import, and many call only for the host.
+    from bex_operator.kube import client as kube
+    from bex_stack.embedded import service_address
 
-async def _apply(instance: instances.Instance, objects: list[dict[str, Any]]) -> None:
-    from bex_operator.kube import client as kube  # slow to import, and many call only for the host
+    async def run() -> None:
+        async with kube.Client.from_kubeconfig(instance.kubeconfig, user_agent="bex") as client:
+            for obj in objects:
+                await service_address.apply(client, obj, field_manager=FIELD_MANAGER, tell=tell)
 
-    async with kube.Client.from_kubeconfig(instance.kubeconfig, user_agent="bex") as client:
-        for obj in objects:
-            await client.apply(obj, field_manager=FIELD_MANAGER)
+    asyncio.run(run())
 
 
 def _ensure_files(instance: instances.Instance) -> None:

@@ -127,7 +127,8 @@ class ClusterProvider(_Provider):
 
                 simulated.ensure_player(instance, toolchain.ensure(toolchain.SIMULATED).paths)
             elif not toolchain.missing([services.DNS_PROGRAM]):
-                services.ensure_dns(instance, toolchain.locate([services.DNS_PROGRAM]))
+                found = toolchain.locate([services.DNS_PROGRAM])
+                services.ensure_dns(instance, found, tell=_tell)
 
         programs = toolchain.ensure(toolchain.CONTROL_PLANE).paths
         cluster.ensure(instance, programs, meanwhile=meanwhile)

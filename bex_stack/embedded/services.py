@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bex_stack.embedded import (
@@ -36,12 +36,17 @@ def ensure_registry(instance: instances.Instance, program: Path) -> None:
     wait_ready(instance, registry.NAME, {"http": registry.health_url(instance)})
 
 
-def ensure_dns(instance: instances.Instance, programs: Mapping[str, Path]) -> None:
+def ensure_dns(
+    instance: instances.Instance,
+    programs: Mapping[str, Path],
+    *,
+    tell: Callable[[str], None] = lambda _message: None,
+) -> None:
     """Let the name server run, know the cluster's names and stand behind its Service.
 
-    Needs a control plane that is ready. Raises: readiness.NotReady.
+    Needs a control plane that is ready. Raises: readiness.NotReady, service_address.AddressTaken.
     """
-    cluster.apply(instance, dns.objects(instance))
+    cluster.apply(instance, dns.objects(instance), tell=tell)
     corefile = dns.render_corefile(instance, upstream=UPSTREAM)
     disk.ensure_file(dns.corefile(instance), corefile)
     process = dns.process(instance, programs[DNS_PROGRAM])

@@ -18,6 +18,7 @@ import pytest
 from bex_operator.kube import kinds
 from bex_stack.embedded import (
     cgroups,
+    cluster,
     firewall,
     host,
     host_switches,
@@ -28,6 +29,7 @@ from bex_stack.embedded import (
     supervision,
     teardown,
 )
+from tests.support import addresses
 from tests.support import embedded as support
 
 OCTET = 95
@@ -118,6 +120,8 @@ def test_a_half_made_instance_is_finished_or_removed(home: Path) -> None:
     before = support.snapshot()
     made = support.make_embedded("life", OCTET, home)
     host.ensure(made.instance)
+    cluster.ensure(made.instance, made.tools.paths)
+    made.ask(addresses.keep_for_nobody)
     network.ensure_machine(made.instance, WORKER.name, WORKER.slot)
     cgroups.ensure(made.instance.cgroup(WORKER.name))
     made.ensure(WORKER)

@@ -66,6 +66,7 @@ HORIZONTAL_POD_AUTOSCALER = Kind(
 )
 INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses", True)
 INGRESS_CLASS = Kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False)
+IP_ADDRESS = Kind("networking.k8s.io", "v1", "IPAddress", "ipaddresses", False)
 NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True)
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True)
 POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True)
