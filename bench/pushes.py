@@ -2,11 +2,11 @@
 
 A whole stack of its own serves the example's repository and is pushed to; by hand, on the same
 host, with the same registry, base image, Dockerfile and cluster: git clone, BuildKit's daemon on an
-empty folder and one `buildctl build` that pushes, another image for a Deployment of the same shape.
-Every push changes one file of the program. Cold: the App's layer cache has just been removed; warm:
-it is there. The machine has the image of the steps and no base image in both, as by hand. All in
-turn, in every round, the order turned about; processor seconds are those of the machine and, by
-hand, of git and BuildKit besides.
+empty folder or on the one of the last time, and one `buildctl build` that pushes, another image for
+a Deployment of the same shape. Every push changes one file of the program. Cold: the App's layer
+cache and what its machine keeps of its builds have just been removed; warm: they are there. The
+machine has the image of the steps in both. All in turn, in every round, the order turned about;
+processor seconds are those of the machine and, by hand, of git and BuildKit besides.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -118,8 +119,10 @@ class Bex:
         return told
 
     def forget_cache(self, cluster: clusters.Api) -> None:
-        """Remove the App's layer cache from the registry."""
+        """Remove the App's layer cache from the registry, and what the machines keep."""
         uid = cluster.get(kinds.APP, NAME, clusters.APPS_NAMESPACE)["metadata"]["uid"]
+        for kept in (self._stack.substrate.dir / "machines").glob(f"*/kubelet/*/{uid}"):
+            shutil.rmtree(kept)
         cache = f"{registry.endpoint(self._stack.substrate)}/{build_jobs.repository(uid)}"
         crane = str(toolchain.ensure(["crane"]).path("crane"))
         image = f"{cache}/{images.CACHE}"
@@ -139,11 +142,15 @@ class Hand:
         self._instance, self._buildctl, self._folder = instance, buildctl, folder
         self._image = f"{registry.endpoint(instance)}/by-hand"
 
+    def forget(self) -> None:
+        """Remove what builds left."""
+        shutil.rmtree(self._folder / "state", ignore_errors=True)
+
     @contextlib.contextmanager
     def daemon(self) -> Iterator[str]:
-        """Run BuildKit's daemon on an empty folder; yields its address."""
-        state = self._folder / f"state-{uuid.uuid4().hex[:8]}"
-        state.mkdir()
+        """Run BuildKit's daemon on the folder of the last time; yields its address."""
+        state = self._folder / "state"
+        state.mkdir(exist_ok=True)
         endpoint = registry.endpoint(self._instance)
         (state / "daemon.toml").write_text(
             f'root = "{state}/root"\n[worker.oci]\nenabled = true\nnetworkMode = "host"\n'
@@ -273,23 +280,27 @@ def measure(rounds: int, folder: Path) -> None:
         with clusters.Api(instance.kubeconfig) as cluster:
             for number in range(rounds):
                 print(f"round {number + 1}, load {os.getloadavg()[0]:.0f}", flush=True)
-                sides = ["cold", "by hand", "warm"]
-                for side in sides if number % 2 == 0 else reversed(sides):
-                    words = f"{side.replace(' ', '')}{number}"
-                    if side == "by hand":
-                        by_hand(hand, cluster, words, instance, times)
+                sides = [("cold", bex), ("cold", hand), ("warm", bex), ("warm", hand)]
+                # A warm one comes after a cold one of its side in either order.
+                for how, side in sides if number % 2 == 0 else (*sides[1::-1], *sides[:1:-1]):
+                    words = f"{how}{number}"
+                    if side is hand:
+                        by_hand(hand, cluster, words, how, instance, times)
                         continue
-                    if side == "cold":
+                    if how == "cold":
                         bex.forget_cache(cluster)
-                    push(bex, words, side, instance, times)
+                    push(bex, words, how, instance, times)
     finally:
         stack.bex("destroy", "--yes")
     for what, one, other in (
-        ("a warm push against by hand (aim 1.5)", "warm: push", "by hand: all"),
-        ("a cold push against by hand", "cold: push", "by hand: all"),
+        ("a cold push against by hand (aim 1.5)", "cold: push", "cold by hand: all"),
+        ("a warm push against by hand (aim 1.5)", "warm: push", "warm by hand: all"),
         ("a warm build against a cold one (aim 0.3)", "warm: build", "cold: build"),
         ("the same, the step that builds alone", "warm: step", "cold: step"),
-        ("processor: a warm push against by hand", "warm: processor", "by hand: processor"),
+        ("a warm push against a cold one", "warm: push", "cold: push"),
+        ("the same by hand", "warm by hand: all", "cold by hand: all"),
+        ("processor: a cold push against by hand", "cold: processor", "cold by hand: processor"),
+        ("processor: a warm push against by hand", "warm: processor", "warm by hand: processor"),
         ("processor: warm against cold", "warm: processor", "cold: processor"),
     ):
         print(f"{what:<42} {times.ratio(one, other)}")
@@ -308,18 +319,25 @@ def push(bex: Bex, words: str, how: str, instance: instances.Instance, times: Ti
 
 
 def by_hand(
-    hand: Hand, cluster: clusters.Api, words: str, instance: instances.Instance, times: Times
+    hand: Hand,
+    cluster: clusters.Api,
+    words: str,
+    how: str,
+    instance: instances.Instance,
+    times: Times,
 ) -> None:
     """Do the same without a platform."""
+    if how == "cold":
+        hand.forget()
     before, began = processor(instance), time.monotonic()
     with hand.daemon() as address:
-        with times.of("  clone, build, push"):
+        with times.of(f"  {how} clone, build, push"):
             hand.build(address, words)
-        with times.of("  rollout"):
+        with times.of(f"  {how} rollout"):
             hand.roll_out(cluster, words)
-        times.add("by hand: all", time.monotonic() - began)
+        times.add(f"{how} by hand: all", time.monotonic() - began)
     # A process is counted when it has ended.
-    times.add("by hand: processor", processor(instance) - before)
+    times.add(f"{how} by hand: processor", processor(instance) - before)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import pytest
 from bex_operator import api
 from bex_operator.api import names
 from bex_operator.controllers import registry_care
-from bex_operator.kube import build_logs, client, errors, kinds
+from bex_operator.kube import build_logs, client, kinds
 from bex_operator.plan import build_outcomes, build_queue
 from bex_operator.plan import builds as plan
 from bex_operator.registry import care
@@ -391,19 +391,3 @@ def test_images_of_a_deleted_app_go_and_those_of_others_stay(plant: Plant) -> No
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetch(each)
     assert plant.ready("staying")[0] == "Running"
-
-
-def test_pods_of_builds_are_confined_whoever_makes_them(plant: Plant) -> None:
-    """The API server refuses pods there that share anything with their machine."""
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "loose", "namespace": names.BUILD_NAMESPACE},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "containers": [{"name": "a", "image": "a", "securityContext": {"privileged": True}}],
-        },
-    }
-
-    with pytest.raises(errors.Invalid, match="users of its own"):
-        plant.embedded.apply(pod)

@@ -41,7 +41,7 @@ class Plant:
         given = {"repo": self.server.url_of(name), "port": 8080, **spec}
         self.embedded.apply(api.App(name=name, **given).manifest(api.NAMESPACE))
 
-    def request(self, name: str, **asked: str) -> None:
+    def request(self, name: str, **asked: str | bool) -> None:
         """Ask for a deploy, as `bex deploy` does."""
         annotations = {names.DEPLOY_ANNOTATION: json.dumps(asked)}
         self.embedded.ask(

@@ -30,6 +30,8 @@ const (
 
 type buildOptions struct {
 	source, plan, state, output string
+	kept                        string
+	mostMebibytes               uint64
 	registry, token, cache      string
 	mirrored, name, scanner     string
 	labels                      pairs
@@ -56,6 +58,8 @@ func build(ctx context.Context, flags *flag.FlagSet, args []string, _ *outcome) 
 	flags.StringVar(&o.source, "source", "/source", "folder with the files of the repository")
 	flags.StringVar(&o.plan, "plan", "/plan/plan.json", "what the resolve step wrote")
 	flags.StringVar(&o.state, "state", "/state", "folder of the daemon")
+	flags.StringVar(&o.kept, "kept", "", "folder that is kept for the next build of the App")
+	flags.Uint64Var(&o.mostMebibytes, "most-disk", 12<<10, "MiB of disk that BuildKit may take")
 	flags.StringVar(&o.output, "output", "/output", "folder for the image and the cache")
 	flags.StringVar(&o.registry, "registry", "", "HOST:PORT of the platform's registry")
 	flags.StringVar(&o.mirrored, "mirrored", "", "registries to look up there first")
@@ -77,21 +81,53 @@ func build(ctx context.Context, flags *flag.FlagSet, args []string, _ *outcome) 
 			return err
 		}
 	}
-	daemon, err := o.start(ctx)
+	k, err := open(o.kept, o.state, o.mostMebibytes<<20, o.clear)
+	if err != nil {
+		return err
+	}
+	daemon, err := o.startWith(ctx, k)
 	if err != nil {
 		return err
 	}
 	defer daemon.stop()
-	return o.solve(ctx, daemon, made)
+	bounded, end := k.bounded(ctx)
+	defer end()
+	err = o.solve(bounded, daemon, made)
+	var theirs fault
+	if errors.As(context.Cause(bounded), &theirs) {
+		k.drop(daemon)
+		return theirs
+	}
+	if err == nil || errors.As(err, &theirs) {
+		k.keep(ctx, daemon)
+	} else {
+		k.drop(daemon)
+	}
+	return err
+}
+
+// startWith starts the daemon with what is kept of earlier builds, or, if it cannot, without.
+func (o *buildOptions) startWith(ctx context.Context, k *kept) (*daemon, error) {
+	started, err := o.start(ctx, k.root())
+	if err == nil || ctx.Err() != nil || k.lock == nil {
+		return started, err
+	}
+	fmt.Printf("begins anew, with nothing of earlier builds: %s\n", err)
+	if err := k.forget(); err != nil {
+		return nil, err
+	}
+	return o.start(ctx, k.root())
 }
 
 type daemon struct {
 	process *exec.Cmd
+	ended   chan struct{}
+	err     error
 	client  *client.Client
 	log     *bytes.Buffer
 }
 
-func (o *buildOptions) configuration() string {
+func (o *buildOptions) configuration(root string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, `root = %q
 [grpc]
@@ -104,7 +140,7 @@ func (o *buildOptions) configuration() string {
   enabled = false
 [frontend."gateway.v0"]
   enabled = false
-`, filepath.Join(o.state, "root"), o.socket())
+`, root, o.socket())
 	if o.registry == "" {
 		return text.String()
 	}
@@ -119,16 +155,16 @@ func (o *buildOptions) configuration() string {
 
 func (o *buildOptions) socket() string { return filepath.Join(o.state, "buildkitd.sock") }
 
-func (o *buildOptions) start(ctx context.Context) (*daemon, error) {
+func (o *buildOptions) start(ctx context.Context, root string) (*daemon, error) {
 	roots := filepath.Join(o.state, "authorities.pem")
 	if err := writeAuthorities(roots); err != nil {
 		return nil, err
 	}
 	config := filepath.Join(o.state, "buildkitd.toml")
-	if err := os.WriteFile(config, []byte(o.configuration()), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(o.configuration(root)), 0o600); err != nil {
 		return nil, err
 	}
-	d := &daemon{log: &bytes.Buffer{}}
+	d := &daemon{log: &bytes.Buffer{}, ended: make(chan struct{})}
 	d.process = exec.Command("/bin/buildkitd", "--config", config,
 		"--otel-socket-path", filepath.Join(o.state, "otel.sock"))
 	d.process.Env = []string{
@@ -139,6 +175,10 @@ func (o *buildOptions) start(ctx context.Context) (*daemon, error) {
 	if err := d.process.Start(); err != nil {
 		return nil, err
 	}
+	go func() {
+		d.err = d.process.Wait()
+		close(d.ended)
+	}()
 	if err := d.connect(ctx, "unix://"+o.socket()); err != nil {
 		d.stop()
 		return nil, fmt.Errorf("BuildKit did not start: %w\n%s", err, tail(d.log.String(), 15))
@@ -149,8 +189,6 @@ func (o *buildOptions) start(ctx context.Context) (*daemon, error) {
 func (d *daemon) connect(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, daemonStart)
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- d.process.Wait() }()
 	for {
 		made, err := client.New(ctx, address)
 		if err == nil {
@@ -163,19 +201,27 @@ func (d *daemon) connect(ctx context.Context, address string) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), err)
-		case err := <-ended:
-			return fmt.Errorf("it ended: %w", err)
+		case <-d.ended:
+			return fmt.Errorf("it ended: %v", d.err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-func (d *daemon) stop() {
+// stop ends the daemon and tells whether it ended by itself. Its exit code tells nothing: it fails
+// with what ended it, however well it closed its files.
+func (d *daemon) stop() bool {
 	if d.client != nil {
 		_ = d.client.Close()
 	}
 	_ = d.process.Process.Signal(os.Interrupt)
-	time.AfterFunc(daemonStop, func() { _ = d.process.Process.Kill() })
+	select {
+	case <-d.ended:
+	case <-time.After(daemonStop):
+		_ = d.process.Process.Kill()
+		<-d.ended
+	}
+	return d.process.ProcessState.Exited()
 }
 
 func (o *buildOptions) solve(ctx context.Context, d *daemon, made *plan) error {
@@ -236,6 +282,8 @@ func (o *buildOptions) options(made *plan) (*client.SolveOpt, error) {
 		return nil, err
 	}
 	options := &client.SolveOpt{
+		// Another for each build: files are compared with an earlier build's by size and time alone.
+		SharedKey:     o.name,
 		Frontend:      "dockerfile.v0",
 		FrontendAttrs: map[string]string{"attest:provenance": "mode=max", "filename": "Dockerfile"},
 		LocalMounts:   map[string]fsutil.FS{"context": files, "dockerfile": dockerfile},

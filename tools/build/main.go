@@ -58,11 +58,12 @@ type step func(ctx context.Context, flags *flag.FlagSet, args []string, told *ou
 
 var steps = map[string]step{
 	"refs": refs, "clone": clone, "resolve": resolve, "build": build, "push": push, "phase": phase,
+	"room": room,
 }
 
 func main() {
 	if len(os.Args) < 2 || steps[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bex-build refs|clone|resolve|build|push|phase OPTIONS")
+		fmt.Fprintln(os.Stderr, "usage: bex-build refs|room|clone|resolve|build|push|phase OPTIONS")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

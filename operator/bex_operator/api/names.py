@@ -14,6 +14,11 @@ SYSTEM_NAMESPACE = "bex-system"
 """Where the platform itself lives."""
 BUILD_NAMESPACE = "bex-builds"
 """Where images are built."""
+KEPT_BUILDS = "/var/lib/kubelet/bex-builds"
+"""Folder of a machine with what its builds leave for later ones, one for each App's UID. It lies on
+the disk that the kubelet watches (`nodefs`)."""
+ROOM_STEP = "room"
+"""The only step of builds that sees what is kept of all Apps; it runs no code of tenants."""
 
 APP_LABEL = f"{GROUP}/app"
 """Name of the App, on every child; the only label of selectors."""

@@ -39,6 +39,7 @@ class _Settings(pydantic.BaseModel):
     limit: pydantic.PositiveInt = 4
     limit_each: pydantic.PositiveInt = 2
     memory: str = "3Gi"
+    disk_mebibytes: pydantic.PositiveInt = 12 << 10
     needed_bytes: pydantic.NonNegativeInt = collection.NEEDED_BYTES
     """Least room on the registry's disk for a build to begin."""
     poll_seconds: pydantic.PositiveFloat = 60.0
@@ -76,6 +77,7 @@ def read(path: Path | None) -> build_jobs.Platform | None:
         limit=given.limit,
         limit_each=given.limit_each,
         memory=given.memory,
+        disk_mebibytes=given.disk_mebibytes,
         needed_bytes=given.needed_bytes,
         poll_seconds=given.poll_seconds,
     )

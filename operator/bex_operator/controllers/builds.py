@@ -302,6 +302,7 @@ def _order(
         clear_cache=wish.request.clear_cache,
         why=why,
         base_scope=next((each.scope for each in known if each.job == decision.why.base), ""),
+        machine=build_outcomes.last_machine(known),
     )
 
 

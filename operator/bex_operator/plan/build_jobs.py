@@ -17,6 +17,7 @@ from bex_operator.plan import (
     buildpacks,
     builds,
     collection,
+    kept_builds,
     tokens,
 )
 from bex_operator.plan.build_steps import Manifest
@@ -28,7 +29,7 @@ EXIT_REPOSITORY = 90
 """A step's exit code that says: the repository has to change."""
 EXIT_SKIPPED = 92
 """A step's exit code that says: this commit need not be built."""
-_SHARED = {"source": "2Gi", "objects": "2Gi", "plan": "8Mi", "state": "12Gi", "output": "8Gi"}
+_SHARED = {"source": "2Gi", "objects": "2Gi", "plan": "8Mi", "output": "8Gi"}
 """Volumes between the steps, and how large each may become."""
 _CACHE = f"{images.CACHE}:{images.CACHE_OF_DOCKERFILE}"
 _BUILDKIT: Manifest = {
@@ -86,6 +87,8 @@ class Platform:
     """Most builds at once of one tenant."""
     memory: str = "3Gi"
     """Most memory of a build."""
+    disk_mebibytes: int = 12 << 10
+    """Most disk that BuildKit may take for one; half of it may stay for the App's next build."""
     needed_bytes: int = collection.NEEDED_BYTES
     """Least room on the registry's disk for a build to begin."""
     poll_seconds: float = 60.0
@@ -118,6 +121,8 @@ class Order:
     why: build_outcomes.Started = build_outcomes.NO_REASON
     base_scope: str = ""
     """Digest of the files that counted for the image that stays if they are the same."""
+    machine: str = ""
+    """Where the App was built last."""
 
 
 def repository(order_uid: str) -> str:
@@ -222,16 +227,20 @@ def _pod(order: Order, platform: Platform) -> Manifest:
         volumes.append({"name": each, "secret": {"secretName": order.job, "items": items}})
     if order.credentials:
         volumes.append(build_steps.credentials(order.job, order.credentials))
-    building = (
-        buildpacks.render(_phases(order, platform))
-        if _has_phases(order)
-        else [_build(order, platform)]
-    )
-    steps = (_clone(order, platform), _resolve(order, platform), *building, _push(order, platform))
+    steps = [_clone(order, platform), _resolve(order, platform)]
+    if _has_phases(order):
+        steps += buildpacks.render(_phases(order, platform))
+    else:
+        size = f"{platform.disk_mebibytes}Mi"
+        volumes += [{"name": "state", "emptyDir": {"sizeLimit": size}}]
+        volumes += kept_builds.volumes(order.uid)
+        steps = [kept_builds.make_room(order.uid, platform.image), *steps, _build(order, platform)]
+    steps.append(_push(order, platform))
     return {
         **_isolated(platform),
+        **kept_builds.near(order.machine),
         "containers": [steps[-1]],
-        "initContainers": list(steps[:-1]),
+        "initContainers": steps[:-1],
         "volumes": volumes,
     }
 
@@ -310,10 +319,13 @@ def _build(order: Order, platform: Platform) -> Manifest:
         "token": "/pull/pull",
         "cache": f"{_folder(order, platform)}/{_CACHE}",
         "clear-cache": "true" if order.clear_cache else "false",
+        "kept": f"/{kept_builds.VOLUME}",
+        "most-disk": str(platform.disk_mebibytes),
         "name": f"{image_name(platform, order.uid)}:{order.job}",
         **({"scanner": platform.scanner} if platform.scanner else {}),
     }
     mounts = {"source": "ro", "plan": "ro", "state": "rw", "output": "rw", "pull": "ro"}
+    mounts[kept_builds.VOLUME] = "rw"
     step = build_steps.render("build", platform.image, options, mounts, memory=platform.memory)
     step["args"] += _labelling(order)
     return {**step, "securityContext": _BUILDKIT}

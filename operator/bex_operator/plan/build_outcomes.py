@@ -68,6 +68,14 @@ class Build:
     base: str = ""
     """The build whose image goes on instead, if this one was skipped."""
     made: records.Made | None = None
+    machine: str = ""
+    """Where it ran, if it came so far that something may be kept there."""
+
+
+def last_machine(builds: Iterable[Build]) -> str:
+    """Name the machine that keeps what the newest build left."""
+    told = [each for each in builds if each.machine]
+    return max(told, key=lambda each: each.created).machine if told else ""
 
 
 def encode_started(started: Started) -> str:
@@ -103,6 +111,7 @@ def read(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = ()) -> Buil
         message=told.get("message", ""),
         base=read_started(job).base,
         made=_made(job, told),
+        machine=told.get("machine", ""),
     )
 
 
@@ -157,6 +166,8 @@ def outcome_of(
     pods = list(pods)
     state, told = _state(job), {each["step"]: each for each in _told(pods)}
     made = _so_far(job, told) | {"state": state, "ended": now}
+    if "build" in told:
+        made |= _place(pods)
     digest = told.get("push", {}).get("digest")
     if state == "Succeeded" and digest:
         return made | {"image": f"{image}@{digest}"}
@@ -191,6 +202,8 @@ def _so_far(job: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> di
     clone, started = told.get("clone", {}), read_started(job)
     seconds: dict[str, float] = {}
     for step, said in told.items():
+        if step == names.ROOM_STEP:
+            continue  # in what passes before the clone
         part = _PART_OF.get(step, step)
         seconds[part] = round(seconds.get(part, 0.0) + said["seconds"], 3)
     waits = {
@@ -202,6 +215,12 @@ def _so_far(job: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> di
         **{field: clone.get(field, "") for field in ("author", "subject", "scope")},
         "strategy": told.get("resolve", {}).get("strategy", ""),
     }
+
+
+def _place(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Say where the newest pod ran."""
+    places = [str(each.get("spec", {}).get("nodeName", "")) for each in _oldest_first(pods)]
+    return {"machine": places[-1]} if places and places[-1] else {}
 
 
 def _seconds_between(start: str, end: str) -> float | None:
@@ -248,9 +267,13 @@ def _containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
 
 
+def _oldest_first(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(pods, key=lambda each: str(each["metadata"].get("creationTimestamp", "")))
+
+
 def _told(pods: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Read what the steps left, of the newest pod last."""
-    for pod in sorted(pods, key=lambda each: str(each["metadata"].get("creationTimestamp", ""))):
+    for pod in _oldest_first(pods):
         for each in _containers(pod):
             ended = each.get("state", {}).get("terminated") or {}
             try:

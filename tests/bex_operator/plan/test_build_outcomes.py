@@ -146,8 +146,8 @@ def test_end_is_noted_once(made: dict[str, Any], unnoted: bool, running: bool) -
 
 
 def test_image_is_known_by_the_digest_that_was_pushed() -> None:
-    """With the time of every step, and of the waits before them."""
-    steps = (CLONED, RESOLVED, BUILT, PUSHED)
+    """With the time of every step, and of the waits before them; making room is in those."""
+    steps = ({"step": "room", "began": NOW, "seconds": 0.5}, CLONED, RESOLVED, BUILT, PUSHED)
 
     assert outcome(ended("Complete"), pods=[pod(*steps)]) == {
         "seconds": {
@@ -165,6 +165,7 @@ def test_image_is_known_by_the_digest_that_was_pushed() -> None:
         "state": "Succeeded",
         "ended": NOW,
         "image": "r/i@sha256:d",
+        "machine": "m1",
     }
 
 

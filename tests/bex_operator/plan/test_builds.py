@@ -286,7 +286,30 @@ def test_each_step_has_its_own_credential_and_no_other() -> None:
         for step in [*spec["initContainers"], *spec["containers"]]
     }
 
-    assert held == {"clone": {"clone"}, "resolve": set(), "build": {"pull"}, "push": {"push"}}
+    assert held == {
+        "room": set(),
+        "clone": {"clone"},
+        "resolve": set(),
+        "build": {"pull"},
+        "push": {"push"},
+    }
+
+
+def test_next_build_goes_where_the_last_one_ran_if_it_can() -> None:
+    """Its machine has what the last one left; another one will do."""
+    known = [
+        built(A, "Succeeded", created="1", machine="m1"),
+        built(A, "Failed", created="3"),
+        built(A, "Failed", created="2", machine="m2"),
+    ]
+    machine = build_outcomes.last_machine(known)
+    pod = build_jobs.render(order(machine=machine), PLATFORM)["spec"]["template"]["spec"]
+    (wished,) = pod["affinity"]["nodeAffinity"].values()
+    (first,) = wished
+    without = build_jobs.render(order(machine=build_outcomes.last_machine([])), PLATFORM)
+
+    assert first["preference"]["matchFields"][0]["values"] == ["m2"]
+    assert "affinity" not in without["spec"]["template"]["spec"]
 
 
 def test_builds_have_users_of_their_own_and_are_never_privileged() -> None:

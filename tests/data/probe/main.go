@@ -22,6 +22,12 @@ func main() {
 		if err != nil || len(found) > 0 {
 			fail(fmt.Errorf("%s holds %v (%v)", os.Args[2], found, err))
 		}
+	case "fill":
+		file, err := os.Create(os.Args[2])
+		for err == nil {
+			_, err = file.Write(make([]byte, 1<<20))
+		}
+		fail(err)
 	case "print":
 		for {
 			fmt.Println(strings.Repeat("x", 1000))
