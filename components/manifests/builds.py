@@ -39,6 +39,9 @@ _RULES = {
         "!object.spec.?hostNetwork.orValue(false) && !object.spec.?hostPID.orValue(false)"
         " && !object.spec.?hostIPC.orValue(false)"
     ),
+    "a pod of a build has no token of the cluster": (
+        "object.spec.?automountServiceAccountToken.orValue(true) == false"
+    ),
     "a pod of a build sees no folder of its machine but what is kept of its App's builds": (
         "object.spec.?volumes.orValue([]).all(v, has(v.emptyDir) || has(v.secret)"
         f" || has(v.hostPath) && v.hostPath.path in ['{names.KEPT_BUILDS}', '{names.KEPT_BUILDS}/'"
@@ -48,9 +51,6 @@ _RULES = {
         f"{_CONTAINERS}.all(c, c.name == '{names.ROOM_STEP}' ||"
         " c.?volumeMounts.orValue([]).all(m, object.spec.?volumes.orValue([]).all(v,"
         f" v.name != m.name || v.?hostPath.path.orValue('') != '{names.KEPT_BUILDS}')))"
-    ),
-    "a pod of a build has no token of the cluster": (
-        "object.spec.?automountServiceAccountToken.orValue(true) == false"
     ),
     "no container of a build is privileged": (
         f"{_CONTAINERS}.all(c, !c.?securityContext.?privileged.orValue(false))"
