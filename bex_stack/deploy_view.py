@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 1800.0
 """Longer than a build and a rollout may take together."""
 LAST_LINES_SECONDS = 5.0
 """How long the log of a build that has ended may take to arrive."""
-COMING_REASONS = frozenset({"Building", "BuildQueued"})
+COMING_REASONS = frozenset({"Building", "BuildQueued", "BuildImageUnavailable"})
 """A newer release is on its way although one serves."""
 
 

@@ -134,14 +134,21 @@ class BuilderImageProvider(built_images.ImageProvider):
         from bex_stack.embedded import builder_image, disk, identities
 
         instance = instances.from_inputs(props["instance"])
-        digest = push_images(props["registry"])[builder_image.STEPS.name]
+        pushed = push_images(props["registry"])
         own = identities.cluster_authority(instance).certificate.read_text()
         disk.ensure_file(trusted_file(instance), trusted(own, instance))
         key = registry.token_key(instance)
         buildpacks = images.Buildpacks(props["buildpack_builder"], props["buildpack_run_image"])
         told = settings(instance, buildpacks, str(key), str(trusted_file(instance)))
         disk.ensure_file(settings_file(instance), json.dumps(told))
-        return {**props, "digest": digest}
+        return {**props, "digest": pushed[builder_image.STEPS.name], "digests": pushed}
+
+    def _pushed(self, olds: dict[str, Any]) -> Mapping[str, str]:
+        from bex_stack.embedded import builder_image
+
+        # A stack brought up before this was noted pushes once more.
+        noted: Mapping[str, str] | None = olds.get("digests")
+        return noted or dict.fromkeys((each.name for each in builder_image.ALL), "unknown")
 
 
 class BuilderImage(dynamic.Resource):
@@ -168,6 +175,7 @@ class BuilderImage(dynamic.Resource):
             "tag": builder_image.STEPS.tag,
             "registry": registry.endpoint(instance),
             "digest": None,
+            "digests": None,
         }
         super().__init__(BuilderImageProvider(), name, props, opts)
 

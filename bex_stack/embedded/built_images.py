@@ -4,6 +4,7 @@ An image is named by its tag and made from its sources alone: when they change, 
 registry lost it, the next up pushes it again.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,19 @@ class ImageProvider(dynamic.ResourceProvider):
     def _push(self, props: dict[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
 
+    def _pushed(self, olds: dict[str, Any]) -> Mapping[str, str]:
+        """Return the digests of all that was pushed, by repository and tag."""
+        return {f"{olds['repository']}:{olds['tag']}": olds["digest"]}
+
     def _is_lost(self, olds: dict[str, Any]) -> bool:
         from bex_stack.embedded import images
 
-        found = images.digest_in_registry(olds["registry"], olds["repository"], olds["tag"])
-        return found is not None and found != olds["digest"]
+        for name, digest in self._pushed(olds).items():
+            repository, _, tag = name.rpartition(":")
+            found = images.digest_in_registry(olds["registry"], repository, tag)
+            if found is not None and found != digest:
+                return True
+        return False
 
 
 class GoImageProvider(ImageProvider):

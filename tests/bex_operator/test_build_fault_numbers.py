@@ -68,6 +68,7 @@ WHERE: dict[tuple[int, str], tuple[str, str]] = {
     (80, "endless Dockerfile"): (HOSTILE, "test_endless_dockerfile_is_refused_by_its_size"),
     (81, "killed in the middle of a push"): (PUSH, "test_killed_push_is_made_good_by_the_next"),
     (81, "killed at each step"): (FAULTS, "test_killed_step_is_run_again"),
+    (81, "killed while it is resolved"): (FAULTS, "test_killed_resolve_is_run_again"),
     (81, "500 on an upload, another digest"): (
         PUSH,
         "test_upload_that_never_arrives_is_the_platforms_fault",

@@ -18,6 +18,8 @@ from tests.support.waiting import wait_until
 
 __all__ = ["plant"]
 pytestmark = pytest.mark.timeout(1800)  # several builds in a row, on a machine that may be busy
+RESOLVES = 10
+"""How many commits are built at most until a kill strikes."""
 LOOK_SECONDS = 0.002
 """How often processes are looked at: a push takes tenths of a second."""
 ON_MOVING_BASE = """FROM localhost:5050/bex/hello-go:1 AS app
@@ -27,17 +29,24 @@ ENTRYPOINT ["/hello-go"]
 """
 
 
-def kill(step: str, word: str) -> None:
-    """Wait for the process of a step that has *word* among its arguments, and kill it."""
-    deadline = time.monotonic() + BUILD_SECONDS
+def kill(step: str, word: str, missed: threading.Event | None = None) -> bool:
+    """Wait for the process of a step that has *word* among its arguments, and kill it.
+
+    Once it is known to be *missed*, the answer is false.
+    """
+    deadline, before = time.monotonic() + BUILD_SECONDS, set(Path("/proc").iterdir())
     while time.monotonic() < deadline:
-        for folder in Path("/proc").glob("[0-9]*"):
+        if missed is not None and missed.is_set():
+            return False
+        there = set(Path("/proc").iterdir())
+        before &= there
+        for folder in there - before:
             try:
                 arguments = (folder / "cmdline").read_bytes().split(b"\0")
                 if arguments[1:2] == [step.encode()] and word.encode() in b" ".join(arguments):
                     os.kill(int(folder.name), signal.SIGKILL)
-                    return
-            except (FileNotFoundError, ProcessLookupError):
+                    return True
+            except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
                 continue
         time.sleep(LOOK_SECONDS)
     raise AssertionError(f"no process runs the step {step} with {word}")
@@ -84,6 +93,30 @@ def test_killed_step_is_run_again(plant: Plant) -> None:
     assert failed == {early: [2], late: [1]}
     assert {each.state for name in commits for each in builds(plant, name)} == {"Succeeded"}
     assert not any(each.fault for name in commits for each in builds(plant, name))
+
+
+def test_killed_resolve_is_run_again(plant: Plant) -> None:
+    """It takes hundredths of a second: commits are built until one of them was struck."""
+    name = "killed-resolve"
+    file = f"Dockerfile.{name}"
+    # Enough to tell that the step is seen.
+    text = BASE + "# nothing\n" * 40_000
+    for number in range(RESOLVES):
+        commit = plant.server.commit(name, {file: text, "number": str(number)})
+        missed = threading.Event()
+        with futures.ThreadPoolExecutor() as pool:
+            killing = pool.submit(kill, "resolve", file, missed)
+            plant.deploy(name, dockerfile_path=file)
+            wait_until(
+                lambda commit=commit: runs(plant, name, commit), f"{commit[:7]} runs", BUILD_SECONDS
+            )
+            missed.set()
+        if killing.result():
+            break
+    failed = [job["status"].get("failed", 0) for job in plant.jobs(name)]
+
+    assert sorted(failed) == [*(number * [0]), 1]
+    assert {(each.state, each.fault) for each in builds(plant, name)} == {("Succeeded", "")}
 
 
 def move_base(plant: Plant, content: bytes) -> None:

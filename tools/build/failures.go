@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/moby/buildkit/client"
@@ -12,6 +13,7 @@ import (
 const (
 	keptLogBytes = 4096
 	shownLines   = 15
+	pushesAgain  = "`bex up` pushes it again, or `bex images builder` where that was used"
 )
 
 // failures keeps the last lines of every step of a Dockerfile, for the one that fails.
@@ -52,6 +54,10 @@ func (f *failures) explain(err error) error {
 		return err
 	}
 	said := err.Error()
+	if f.isScannerLost(said) {
+		return fmt.Errorf("the platform's image %s is not in its registry: %s (%s)",
+			f.scanner, pushesAgain, said)
+	}
 	// Not every step that fails is fatal: a first build finds no cache. The one whose words the
 	// whole failed with was. Errors of reading the Dockerfile come without a step.
 	for _, each := range f.failed {
@@ -69,6 +75,13 @@ func (f *failures) explain(err error) error {
 		return blame(each.Error, text)
 	}
 	return blame(said, said)
+}
+
+// isScannerLost tells it by BuildKit's own words; what a Dockerfile says may stand in those of a step
+// that failed.
+func (f *failures) isScannerLost(said string) bool {
+	return f.scanner != "" && strings.Contains(said, f.scanner+": not found") &&
+		!strings.Contains(said, "did not complete successfully")
 }
 
 func blame(said, text string) error {

@@ -65,6 +65,8 @@ class Build:
     """Digest of the files that count for it."""
     fault: str = ""
     message: str = ""
+    trouble: str = ""
+    """Why the step cannot begin, while that is so."""
     base: str = ""
     """The build whose image goes on instead, if this one was skipped."""
     made: records.Made | None = None
@@ -97,6 +99,7 @@ def read(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = ()) -> Buil
     metadata = job["metadata"]
     noted = metadata.get("annotations") or {}
     told = orjson.loads(noted.get(OUTCOME_ANNOTATION, "{}"))
+    pods = () if told else tuple(pods)
     return Build(
         job=metadata["name"],
         source=noted.get(SOURCE_ANNOTATION, ""),
@@ -104,11 +107,12 @@ def read(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = ()) -> Buil
         branch=noted.get(BRANCH_ANNOTATION, ""),
         state=told.get("state", "Running"),
         created=metadata.get("creationTimestamp", ""),
-        step="" if told else current_step(pods),
+        step=current_step(pods),
         image=told.get("image", ""),
         scope=told.get("scope", ""),
         fault=told.get("fault", ""),
         message=told.get("message", ""),
+        trouble=_trouble(pods),
         base=read_started(job).base,
         made=_made(job, told),
         machine=told.get("machine", ""),
@@ -253,6 +257,16 @@ def current_step(pods: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
+def _trouble(pods: Iterable[Mapping[str, Any]]) -> str:
+    """Say which image of the platform's a step lacks; the registry is the platform's, too."""
+    for pod in pods:
+        for each in _containers(pod):
+            waiting = each.get("state", {}).get("waiting") or {}
+            if waiting.get("reason") in {"ErrImagePull", "ImagePullBackOff"}:
+                return f"{each['name']} cannot begin: image {each['image']!r} cannot be pulled"
+    return ""
+
+
 def _state(job: Mapping[str, Any]) -> Literal["Running", "Succeeded", "Failed"]:
     for each in (job.get("status") or {}).get("conditions") or []:
         if each["type"] == "Complete" and each["status"] == "True":
@@ -285,6 +299,9 @@ def _told(pods: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _why(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> str:
+    pods = tuple(pods)
+    if trouble := _trouble(pods):
+        return trouble
     for pod in pods:
         for each in _containers(pod):
             ended = each.get("state", {}).get("terminated") or {}

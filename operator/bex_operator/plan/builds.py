@@ -20,6 +20,7 @@ from bex_operator.plan.build_outcomes import NO_REASON, Build, Started
 COMPONENT = "build"
 KEPT = images.KEPT_BUILDS
 """How many finished builds of an App are remembered."""
+PUSHES_AGAIN = "`bex up` pushes it again, or `bex images builder` where that was used"
 TURN_SECONDS = 30.0
 """How often an App whose turn has not come asks again; it is woken when its turn comes."""
 
@@ -211,6 +212,9 @@ def _told(wish: Wish, found: Build, known: Sequence[Build]) -> artefacts.Outcome
             return artefacts.Failed("BuildCancelled", message)
         case "Failed":
             return _failed(found, shown)
+        case "Running" if found.trouble:
+            message = f"{shown}: {found.trouble}; the platform is at fault: {PUSHES_AGAIN}"
+            return artefacts.Waiting("BuildImageUnavailable", message)
         case "Running":
             step = f": {found.step}" if found.step else ", not placed on a machine yet"
             return artefacts.Waiting("Building", f"builds {shown}{step}")

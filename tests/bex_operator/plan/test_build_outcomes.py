@@ -284,3 +284,18 @@ def test_phases_of_buildpacks_count_as_the_steps_they_stand_for() -> None:
     assert made["seconds"]["build"] == 6.0
     assert made["seconds"]["push"] == 5.0
     assert not made["seconds"].keys() & {"analyze", "detect", "restore", "export", "contents"}
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
+def test_step_without_its_image_says_so(reason: str) -> None:
+    """While it waits, and when the build was given up over it."""
+    waits = {"name": "resolve", "image": "r/steps:1", "state": {"waiting": {"reason": reason}}}
+    lacking = pod(CLONED)
+    lacking["status"]["initContainerStatuses"].append(waits)
+    late = job(ended("Failed", reason="DeadlineExceeded"))
+    given_up = build_outcomes.outcome_of(late, [lacking], "r/i", now=NOW)
+    told = "resolve cannot begin: image 'r/steps:1' cannot be pulled"
+
+    assert build_outcomes.read(job(), [lacking]).trouble == told
+    assert build_outcomes.read(job(), [pod(CLONED)]).trouble == ""
+    assert (given_up["fault"], given_up["message"]) == ("platform", told)

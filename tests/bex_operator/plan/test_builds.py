@@ -397,6 +397,17 @@ def test_order_to_cancel_ends_the_build_that_it_names() -> None:
     assert builds.Cancel("web-1").ends("web-1", NOW)
 
 
+def test_build_that_lacks_an_image_of_the_platforms_says_what_mends_it() -> None:
+    """It goes on by itself when the image is there."""
+    lacking = built(A, "Running", step="clone", trouble="clone cannot begin")
+
+    assert decide(wish(), lacking).outcome == artefacts.Waiting(
+        "BuildImageUnavailable",
+        "commit aaaaaaa of main: clone cannot begin; the platform is at fault: "
+        "`bex up` pushes it again, or `bex images builder` where that was used",
+    )
+
+
 def test_reasons_are_words_that_programs_read() -> None:
     """One for a build that waits, one for one that begins, one for each who is at fault."""
     waits, begins = decide(wish(), has_turn=False).outcome, decide(wish()).outcome
