@@ -3,13 +3,15 @@ builder made here, phase by phase in pods, and answering: run by `make check-bui
 """
 
 import json
+from concurrent import futures
 from typing import Any
 
 import pytest
 
 from bex_operator.plan import build_outcomes as plan
-from bex_stack import image_evidence
+from bex_stack import app_builds, image_evidence
 from bex_stack.embedded import registry
+from tests.integration.test_build_faults import builds, kill, runs
 from tests.support import cnb_builder
 from tests.support import embedded as support
 from tests.support.build_plant import BUILD_SECONDS, Plant, plant
@@ -19,6 +21,8 @@ from tests.support.waiting import wait_until
 __all__ = ["embedded", "plant"]
 
 pytestmark = pytest.mark.timeout(3600)
+HOLD_SECONDS = "30"
+"""How long a phase is made to take that a test comes between."""
 
 
 def build_settings(
@@ -106,3 +110,35 @@ def test_buildpack_that_fails_says_its_last_words(plant: Plant) -> None:
 
     assert "build: " in told
     assert "greeting.txt is empty" in told
+
+
+def test_killed_phase_is_run_again(plant: Plant) -> None:
+    """In another pod of the same Job, from the clone on; one image comes of it."""
+    files = {"greeting.txt": "hello\n", "hold.txt": HOLD_SECONDS}
+    commit = plant.server.commit("killed", files)
+    with futures.ThreadPoolExecutor() as pool:
+        killing = pool.submit(kill, "phase", "--step=build")
+        plant.deploy("killed", builder="buildpack")
+        assert killing.result()
+    wait_until(lambda: runs(plant, "killed", commit), "it runs", BUILD_SECONDS)
+    plant.wait_for("killed", "Deployed")
+    (job,) = plant.jobs("killed")
+
+    assert job["status"]["failed"] == 1
+    assert plant.answer("killed") == "hello, build 1"
+
+
+def test_phase_is_cancelled_and_the_next_commit_is_built(plant: Plant) -> None:
+    """Who did it is told; the cancelled build leaves nothing that the next one finds."""
+    plant.server.commit("stopped", {"greeting.txt": "hello\n", "hold.txt": "3000"})
+    plant.deploy("stopped", builder="buildpack")
+    wait_until(lambda: plant.ready("stopped")[2].endswith(": build"), "it builds", BUILD_SECONDS)
+    plant.embedded.ask(lambda kube: app_builds.cancel_in(kube, "stopped"))
+    told = plant.wait_for("stopped", "BuildCancelled")
+    commit = plant.server.commit("stopped", {"greeting.txt": "hello again\n"})
+    wait_until(lambda: runs(plant, "stopped", commit), "the next runs", BUILD_SECONDS)
+    plant.wait_for("stopped", "Deployed")
+
+    assert "during build" in told
+    assert [each.state for each in builds(plant, "stopped")] == ["Cancelled", "Succeeded"]
+    assert plant.answer("stopped") == "hello again, build 1"

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -38,10 +39,18 @@ func main() {
 	}
 }
 
+// hold takes as long as the repository says, in seconds.
+func hold() {
+	text, _ := os.ReadFile("hold.txt")
+	seconds, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	time.Sleep(time.Duration(seconds) * time.Second)
+}
+
 func build(layers string) error {
 	if err := findNoCredential(); err != nil {
 		return err
 	}
+	hold()
 	text, err := os.ReadFile(greeting)
 	if err != nil {
 		return err
