@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STACK ?= embedded
-WORKERS ?= 2
+WORKERS ?= 3
 CLUSTER_API_BIN = $(or $(BEX_CACHE),$(HOME)/.cache/bex)/cluster-api/v1.14.2/bin
 
 # The toolchain's Go: what is on PATH if it is new enough, else the pinned one, put into the cache.

@@ -46,6 +46,15 @@ def group_of(nodeid: str) -> str:
     return found[0] if found else nodeid.partition("::")[0]
 
 
+def turn_of(nodeid: str) -> int:
+    """Order groups: whole stacks first, small change last, so that all workers end together."""
+    first = ["shared stack", "embedded cluster", "own stacks"]
+    group = group_of(nodeid)
+    if group in first:
+        return first.index(group)
+    return len(first) + (not nodeid.startswith("tests/integration/"))
+
+
 class ByGroup(LoadScopeScheduling):
     """Give whole groups of tests to workers."""
 
@@ -64,8 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.nodeid.startswith("tests/system/"):
             item.add_marker(pytest.mark.timeout(900))
     if hasattr(config, "workerinput"):
-        groups = ["shared stack", "embedded cluster", "own stacks"]
-        items.sort(key=lambda item: (*groups, group_of(item.nodeid)).index(group_of(item.nodeid)))
+        items.sort(key=lambda item: turn_of(item.nodeid))
 
 
 @pytest.hookimpl(wrapper=True)

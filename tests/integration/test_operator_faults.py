@@ -8,35 +8,26 @@ troubles that it takes, and printed; BEX_FAULT_TRIAL="life, 1 leaders: crash 7" 
 
 import itertools
 import os
-from collections.abc import AsyncIterator
 
 import pytest
 
-from bex_operator.kube import client
 from tests.support import sweeps
-from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import kube
 from tests.support.lives import LIVES
 from tests.support.saboteurs import ON_EVENT, ON_READ, ON_WRITE, Trouble
+from tests.support.sweeps import sweep
 from tests.support.trials import Trial
 
-__all__ = ["kube"]
+__all__ = ["kube", "sweep"]
 
 PLANS = int(os.environ.get("BEX_FAULT_PLANS", "300"))
 SEED = int(os.environ.get("BEX_FAULT_SEED", "1"))
 STRIDE = int(os.environ.get("BEX_FAULT_STRIDE", "1"))
-QUIET_SECONDS = float(os.environ.get("BEX_FAULT_QUIET_SECONDS", "0"))
 TRIAL = os.environ.get("BEX_FAULT_TRIAL", "")
 BATCH = 50
 KINDS = (*ON_WRITE, *ON_EVENT, *ON_READ)
 thorough = pytest.mark.thorough
 each_life = pytest.mark.parametrize("life", LIVES)
-
-
-@pytest.fixture(scope="session")
-async def sweep(api_server: ApiServer, kube: client.Client) -> AsyncIterator[sweeps.Sweep]:
-    """One server for all trials."""
-    return sweeps.Sweep(api_server, kube, QUIET_SECONDS)
 
 
 @each_life

@@ -20,9 +20,10 @@ from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import app_manifest, kube, namespace
 from tests.support.fault_proxy import WRITES, Fault, FaultProxy, fault_proxy
 from tests.support.lives import LIFE
+from tests.support.sweeps import sweep
 from tests.support.waiting import until
 
-__all__ = ["kube", "namespace", "start"]
+__all__ = ["kube", "namespace", "start", "sweep"]
 
 
 @dataclass
@@ -77,10 +78,10 @@ async def looks(kube: client.Client, namespace: str, wanted: object) -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 async def test_writes_of_a_leader_that_is_behind_change_nothing(
-    api_server: ApiServer, kube: client.Client, namespace: str, slow: Slow, first: int
+    sweep: sweeps.Sweep, kube: client.Client, namespace: str, slow: Slow, first: int
 ) -> None:
     """What it decided for one state of the App arrives when the App is in the next already."""
-    ends = (await sweeps.Sweep(api_server, kube).reference("life")).ends
+    ends = (await sweep.reference("life")).ends
     for number, step in enumerate(LIFE):
         if number % 2 == first and number + 1 < len(LIFE):
             slow.begun.clear()

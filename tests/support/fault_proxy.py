@@ -66,6 +66,8 @@ class FaultProxy:
     watches: set[web.StreamResponse] = field(default_factory=set)
     frozen: asyncio.Event = field(default_factory=asyncio.Event)
     """While set, watches say nothing. Those that missed a line then never speak again."""
+    watch_seconds: float | None = None
+    """After so long a watch that has told what there is ends by itself; None: as its asker says."""
     answered: int = 0
     """How many writes have reached the server and come to an end."""
     held: list[int] = field(default_factory=list)
@@ -129,6 +131,24 @@ class FaultProxy:
             headers=fault.headers,
         )
 
+    async def _lines(
+        self, request: web.Request, answer: aiohttp.ClientResponse
+    ) -> AsyncIterator[bytes]:
+        """What the server tells, until the watch is to end; never in the midst of a beginning."""
+        beginning, until = "sendInitialEvents" in request.query, None
+        while True:
+            if self.watch_seconds is not None and not beginning and until is None:
+                until = asyncio.get_running_loop().time() + self.watch_seconds
+            try:
+                async with asyncio.timeout_at(until):
+                    line = await answer.content.readline()
+            except TimeoutError:
+                return
+            if not line:
+                return
+            beginning = beginning and _ENDS_BEGINNING not in line
+            yield line
+
     async def _stream(
         self, request: web.Request, answer: aiohttp.ClientResponse
     ) -> web.StreamResponse:
@@ -140,7 +160,7 @@ class FaultProxy:
         begins, silent = "sendInitialEvents" in request.query and not self.edits_beginnings, False
         try:
             await stream.prepare(request)
-            async for line in answer.content:
+            async for line in self._lines(request, answer):
                 edited = line if begins else self.edit(line)
                 begins = begins and _ENDS_BEGINNING not in line
                 silent = silent or self.frozen.is_set()

@@ -1,11 +1,14 @@
 """Many trials side by side against one server: one alone spends its time waiting."""
 
 import asyncio
+import os
 import random
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+
+import pytest
 
 from bex_operator.kube import client
 from tests.support.api_server import ApiServer
@@ -16,6 +19,7 @@ from tests.support.trials import Lived, Trial, live
 AT_ONCE = 12
 """A life takes half a second of one processor, and several to wait for."""
 MOST_SHRINKING = 8
+QUIET_SECONDS = float(os.environ.get("BEX_FAULT_QUIET_SECONDS", "0"))
 WRITES = {"life": 28, "full life": 42}
 EVENTS = {"life": 34, "full life": 58}
 """As many as a life has, and a few more: how many there are depends a little on the moment."""
@@ -92,6 +96,12 @@ class Sweep:
         made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await self.kube.create(made, field_manager="test")
         return name
+
+
+@pytest.fixture(scope="session")
+async def sweep(api_server: ApiServer, kube: client.Client) -> Sweep:
+    """One server, and one life without faults of each kind, for all trials of the session."""
+    return Sweep(api_server, kube, QUIET_SECONDS)
 
 
 def drawn(seed: int, count: int) -> Iterator[Trial]:

@@ -6,9 +6,10 @@ may be left to write.
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,10 @@ WORKERS = 4
 CREATED = 201
 """What the server answers where there was no object of the name."""
 PATIENCE = caches.Patience(silence_seconds=2.0, watch_seconds=1)
+NO_PATIENCE = caches.Patience(silence_seconds=2.0, watch_seconds=0)
+"""Where nothing is held to what a watch told: everything is asked for anew whenever one ends."""
+WATCH_SECONDS = 0.3
+"""How long a watch then lasts."""
 COMPARED = (
     kinds.APP,
     kinds.CONTROLLER_REVISION,
@@ -96,14 +101,20 @@ async def live(
     """Live an App's life in *namespace*.
 
     With *ends* it must come to look so after each step, whatever the plan breaks; else what it
-    looks like when nothing is left to do counts.
+    looks like when nothing is left to do counts, and that shows sooner where watches are short.
     """
     found = []
+    patience = PATIENCE if ends is not None else NO_PATIENCE
     async with fault_proxy(server.kubeconfig) as (proxy, access):
         saboteur = Saboteur(proxy, trial.plan)
         proxy.choose, proxy.edit = saboteur.choose, saboteur.edit
         proxy.edits_beginnings = False
-        running = asyncio.create_task(_keep_running(access, namespace, saboteur, trial.leaders))
+        proxy.watch_seconds = WATCH_SECONDS if ends is None else None
+        leaders = [
+            functools.partial(operator, access, namespace, f"leader-{number}", patience)
+            for number in range(trial.leaders)
+        ]
+        running = asyncio.create_task(_keep_running(leaders, saboteur))
         scene = Scene(kube, namespace, saboteur, running, trial.leaders)
         try:
             for number, step in enumerate(LIVES[trial.life]):
@@ -125,12 +136,14 @@ async def live(
 
 
 @contextlib.asynccontextmanager
-async def operator(access: Any, namespace: str, name: str) -> AsyncIterator[app.Controller]:
+async def operator(
+    access: Any, namespace: str, name: str, patience: caches.Patience = PATIENCE
+) -> AsyncIterator[app.Controller]:
     """One operator at work in a namespace, with little patience."""
     async with client.Client(access, user_agent=name) as kube:
         seen, counted = views.make(kube, namespace), metrics.Metrics()
         for cache in seen.all:
-            cache.patience = PATIENCE
+            cache.patience = patience
         policy = app.Policy(reports.Addresses("http://{host}:8080"), lambda _: True)
         async with resolver.Resolver({"example.com": (NO_REGISTRY,)}) as images:
             controller = app.Controller(
@@ -158,12 +171,12 @@ async def _work(seen: views.Views, controller: app.Controller) -> None:
     await controller.work()
 
 
-async def _keep_running(access: Any, namespace: str, saboteur: Saboteur, leaders: int) -> None:
-    """Run the operator, and its successor after each crash."""
+async def _keep_running(leaders: Sequence[Callable[[], Any]], saboteur: Saboteur) -> None:
+    """Run the operators, and their successors after each crash."""
     while True:
         async with contextlib.AsyncExitStack() as stack:
-            for number in range(leaders):
-                await stack.enter_async_context(operator(access, namespace, f"leader-{number}"))
+            for leader in leaders:
+                await stack.enter_async_context(leader())
             await saboteur.crashed.wait()
         saboteur.crashed.clear()
 
