@@ -20,8 +20,8 @@ __all__ = ["plant"]
 pytestmark = pytest.mark.timeout(1800)  # several builds in a row, on a machine that may be busy
 RESOLVES = 10
 """How many commits are built at most until a kill strikes."""
-LOOK_SECONDS = 0.002
-"""How often processes are looked at: a push takes tenths of a second."""
+LOOK_SECONDS = 0.02
+"""How often processes are looked at: a push takes tenths of a second, and a look takes from it."""
 ON_MOVING_BASE = """FROM localhost:5050/bex/hello-go:1 AS app
 FROM localhost:5050/bex/moving:1
 COPY --from=app /hello-go /hello-go

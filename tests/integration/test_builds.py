@@ -362,6 +362,7 @@ def test_images_of_a_deleted_app_go_and_those_of_others_stay(plant: Plant) -> No
     for name in ("staying", "leaving"):
         plant.server.commit(name, {"Dockerfile": f"{BASE}COPY note /n\n", "note": name})
         plant.deploy(name)
+    for name in ("staying", "leaving"):
         plant.wait_for(name, "Deployed")
     repositories = {name: plant.image(name).partition("/")[2] for name in ("staying", "leaving")}
     fetch, digest = plant.beside("leaving")
