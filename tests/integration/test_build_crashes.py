@@ -1,5 +1,6 @@
 """An operator that dies in the life of a build: at every write, nothing is lost or built twice."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from bex_operator import api
 from bex_operator.kube import client, kinds
+from bex_operator.plan import build_queue
 from tests.support import build_jobs as playing
 from tests.support.api_server import ApiServer
 from tests.support.apps_cluster import condition, kube, namespace, until
@@ -32,6 +34,20 @@ LIFE = (
 )
 """What an operator writes from an App with a repository to its release, in order; between the third
 and the fifth more statuses may be written."""
+NEXT = (
+    "PATCH configmaps",
+    "PATCH jobs",
+    "DELETE pods",
+    "POST jobs",
+    "PATCH secrets",
+    "PATCH jobs",
+    "POST controllerrevisions",
+    "PATCH deployments",
+    "PATCH services",
+    "PATCH apps/status",
+)
+"""What it writes from the end of a build, while a newer commit waits, until that one is built and
+the older one is released."""
 END = ("DELETE jobs", "PATCH apps")
 """What it writes of builds when the App is deleted."""
 
@@ -150,6 +166,53 @@ async def test_operator_that_dies_in_a_build_loses_nothing(
         job["metadata"]["uid"]
     ]
     assert await _list(kube, kinds.CONFIG_MAP, namespace)
+
+
+@pytest.mark.parametrize(("name", "number"), deaths(NEXT))
+async def test_operator_that_dies_between_two_commits_loses_neither(
+    api_server: ApiServer, kube: client.Client, namespace: str, name: str, number: int
+) -> None:
+    """The older one, whose build has ended, is released; the newer one after it, built once."""
+    first, second = "a" * 40, "b" * 40
+    repository = playing.Repository(first)
+    death = DeathAt(name, number)
+    async with playing.machines(kube, namespace) as machines:
+        gates = {each: asyncio.Event() for each in (first, second)}
+        machines.gates.update(gates)
+        async with (
+            fault_proxy(api_server.kubeconfig) as (proxy, access),
+            client.Client(access) as own,
+            shop(own, namespace, repository) as dying,
+        ):
+            await kube.create(_app(namespace), field_manager="test")
+            await until(dying.jobs, "the first build begins")
+            repository.head = second
+
+            async def waits() -> bool:
+                told = build_queue.reported(await kube.get(kinds.APP, "web", namespace)).waiting
+                return told is not None and told.commit == second
+
+            async def is_over() -> bool:
+                return death.is_over
+
+            await until(waits, "the second commit waits")
+            proxy.choose = death
+            gates[first].set()
+            await until(is_over, f"the operator dies at {death.name}")
+        async with shop(kube, namespace, repository) as made:
+            for commit, gate in gates.items():
+                gate.set()
+                await until(lambda commit=commit: _runs(made, commit), f"{commit[:1]} runs")
+
+    assert machines.started == {first: 1, second: 1}
+    records = await _list(kube, kinds.CONTROLLER_REVISION, namespace)
+    assert [each["data"]["made"]["commit"] for each in records] == [first, second]
+
+
+async def _runs(made: Shop, commit: str) -> bool:
+    image = await made.image()
+    done = {each.commit: each.image for each in await made.builds()}
+    return image is not None and image == done.get(commit)
 
 
 @pytest.mark.parametrize("name", END)

@@ -124,7 +124,7 @@ def test_log_outlives_the_pod_of_the_build(plant: Plant) -> None:
     kept = plant.embedded.ask(lambda kube: kube.get(kinds.CONFIG_MAP, job, names.BUILD_NAMESPACE))
     text = build_logs.unpack(kept)
     assert [line for line in text.splitlines() if line.startswith("== ")] == [
-        "== clone ==", "== resolve ==", "== build ==", "== push ==",
+        "== room ==", "== clone ==", "== resolve ==", "== build ==", "== push ==",
     ]  # fmt: skip
     assert "COPY note /n" in text
 

@@ -61,10 +61,10 @@ async def shop(
     async with make_bench(own, namespace, namespace, builder=builder) as bench:
         builder.wake_with(bench.controller.queue.add)
         tasks = [asyncio.create_task(each.run()) for each in (*builder.watches, builder)]
-        tasks += [asyncio.create_task(bench.controller.work()) for _ in range(4)]
         try:
             for cache in builder.watches:
                 await asyncio.wait_for(cache.synced.wait(), 60)
+            tasks += [asyncio.create_task(bench.controller.work()) for _ in range(4)]
             bench.controller.enqueue_all()
             yield Shop(bench, builder, repository)
         finally:
