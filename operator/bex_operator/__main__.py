@@ -9,6 +9,7 @@ import asyncio
 import gc
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -60,6 +61,8 @@ def _load(name: str) -> ModuleType:
     A quarter of the time that a start takes would go to looking, and some of each look later.
     """
     gc.disable()
+    # Pydantic would read what every installed package says of itself, in search of plug-ins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         return importlib.import_module(name)
     finally:

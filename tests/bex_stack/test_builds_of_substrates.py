@@ -59,9 +59,7 @@ def platform(recording: pulumi_recorder.Recording, folder: Path) -> build_jobs.P
     text = held[cluster_builds.SETTINGS].replace(cluster_builds.FOLDER, str(folder))
     (folder / cluster_builds.TOKEN_KEY).write_text("signs")
     (folder / cluster_builds.SETTINGS).write_text(text)
-    read = build_settings.read(folder / cluster_builds.SETTINGS)
-    assert read is not None
-    return read
+    return build_settings.read(folder / cluster_builds.SETTINGS)
 
 
 def test_operator_is_told_how_repositories_are_built(

@@ -3,9 +3,13 @@
 A rule carries both forms and one message, so that both places refuse the same with the same words.
 """
 
+import ast
 import difflib
 import functools
+import inspect
+import itertools
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -103,11 +107,20 @@ class Model(pydantic.BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
-        use_attribute_docstrings=True,
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: pydantic.GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler.resolve_ref_schema(handler(schema))
+        texts = _docstrings(cls)
+        for name, field in cls.model_fields.items():
+            made["properties"][field.alias]["description"] = texts[name]
+        return made
 
 
 class Spec(Model):
@@ -139,7 +152,7 @@ class Spec(Model):
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: pydantic.GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        made = handler.resolve_ref_schema(handler(schema))
+        made = super().__get_pydantic_json_schema__(schema, handler)
         if cls.RULES:
             made["x-kubernetes-validations"] = [
                 {"rule": rule.cel, "message": rule.message} for rule in cls.RULES
@@ -156,6 +169,26 @@ class Spec(Model):
         return pydantic_core.InitErrorDetails(
             type=_refusal(message, error["type"]), loc=error["loc"], input=error["input"]
         )
+
+
+def _docstrings(model: type) -> dict[str, str]:
+    """Read what stands below each field of the model.
+
+    Pydantic would read it of every class as that is made: a tenth of the time that a start takes,
+    for texts that only a CustomResourceDefinition shows.
+    """
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__[: model.__mro__.index(Model)]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(body, ast.ClassDef)  # noqa: S101 - it is the source of a class
+        for field, below in itertools.pairwise(body.body):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = inspect.cleandoc(text)
+    return found
 
 
 def _refusal(message: str, kind: str = "rule") -> pydantic_core.PydanticCustomError:

@@ -45,15 +45,13 @@ class _Settings(pydantic.BaseModel):
     poll_seconds: pydantic.PositiveFloat = 60.0
 
 
-def read(path: Path | None) -> build_jobs.Platform | None:
-    """Read the file; without one nothing is built.
+def read(path: Path) -> build_jobs.Platform:
+    """Read the file.
 
     Raises:
         ValueError: it is not as it should be.
         OSError: it, or a file that it names, cannot be read.
     """
-    if path is None:
-        return None
     given = _Settings.model_validate_json(path.read_bytes(), by_alias=True)
     registry = build_jobs.Registry(
         given.registry,

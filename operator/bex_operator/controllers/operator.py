@@ -6,25 +6,25 @@ import contextlib
 import functools
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bex_operator.controllers import (
     app,
-    build_settings,
-    builds,
     children,
     health,
     metrics,
     operator_settings,
     recorder,
-    registry_care,
     views,
 )
 from bex_operator.kube import caches, client, kubeconfig, leases
 from bex_operator.plan import reports
-from bex_operator.registry import care, digests
+from bex_operator.registry import digests
+
+if TYPE_CHECKING:
+    from bex_operator.controllers import builds, registry_care
 
 WORKERS = 10
 SYNC_SECONDS = 120.0
@@ -114,19 +114,22 @@ async def _client(
 @contextlib.asynccontextmanager
 async def _building(
     settings: operator_settings.Settings, kube: client.Client, counted: metrics.Metrics
-) -> AsyncIterator[builds.Builder | None]:
+) -> "AsyncIterator[builds.Builder | None]":
     """Make what builds, if the platform says how."""
-    platform = build_settings.read(settings.builds)
-    if platform is None:
+    if settings.builds is None:
         yield None
         return
+    # An operator that builds nothing starts sooner without.
+    from bex_operator.controllers import build_settings, builds
+
+    platform = build_settings.read(settings.builds)
     async with build_settings.remote(platform) as remote:
         yield builds.Builder(platform, children.Writer(kube, counted), remote)
 
 
 @contextlib.asynccontextmanager
 async def _taking_webhooks(
-    settings: operator_settings.Settings, builder: builds.Builder | None, apps: caches.Cache
+    settings: operator_settings.Settings, builder: "builds.Builder | None", apps: caches.Cache
 ) -> AsyncIterator[None]:
     """Take webhooks, if anything is built."""
     if builder is None:
@@ -142,9 +145,12 @@ async def _taking_webhooks(
 
 def _keeper(
     settings: operator_settings.Settings, kube: client.Client, counted: metrics.Metrics
-) -> registry_care.Keeper | None:
+) -> "registry_care.Keeper | None":
     if not settings.registry_care:
         return None
+    from bex_operator.controllers import registry_care
+    from bex_operator.registry import care
+
     registry = care.Care(settings.registry_care, settings.registry_key)
     return registry_care.Keeper(kube, registry, counted)
 
@@ -172,7 +178,7 @@ def _render(
 async def _lead(
     election: leases.Election | None,
     controller: app.Controller,
-    keeper: registry_care.Keeper | None,
+    keeper: "registry_care.Keeper | None",
     counted: metrics.Metrics,
     stop: asyncio.Event,
 ) -> None:
@@ -218,7 +224,7 @@ async def _hand_over(
 
 
 async def _work(
-    controller: app.Controller, keeper: registry_care.Keeper | None, stop: asyncio.Event
+    controller: app.Controller, keeper: "registry_care.Keeper | None", stop: asyncio.Event
 ) -> None:
     """Run the workers; after *stop* let what is in flight finish."""
     workers = [asyncio.create_task(controller.work()) for _ in range(WORKERS)]
@@ -246,7 +252,7 @@ async def _resync(controller: app.Controller) -> None:
 
 @contextlib.asynccontextmanager
 async def _running(
-    kept: Iterable[caches.Cache | builds.Builder], stop: asyncio.Event
+    kept: "Iterable[caches.Cache | builds.Builder]", stop: asyncio.Event
 ) -> AsyncIterator[None]:
     """Keep the caches current; one that dies of a bug ends the process, never goes stale."""
     tasks = [asyncio.create_task(each.run()) for each in kept]
