@@ -138,7 +138,12 @@ class Client(transport.Transport):
             errors.Conflict: *force* is false and others own some of the fields.
         """
         kind, namespace, name = await self._address(obj)
-        params = _write_params(field_manager, dry_run) | {"force": str(force).lower()}
+        params = _write_params(field_manager, dry_run) | {
+            "force": str(force).lower(),
+            # An apply refuses unknown fields whatever is asked for. More than that would only look
+            # for keys that stand twice, which a dict has not, and read the whole body again.
+            "fieldValidation": "Ignore",
+        }
         return _object(
             await self.request(
                 "PATCH",
