@@ -352,12 +352,15 @@ class App(AppSpec):
             pydantic.ValidationError: every field that breaks a rule.
         """
         spec = manifest.get("spec")
-        given = _without_nulls(spec) if isinstance(spec, Mapping) else {}
-        if "name" in given:
+        given = dict(spec) if isinstance(spec, Mapping) else {}
+        if given.get("name") is not None:
             # `name` is no field of the spec, though it is one of the model.
-            given = {**given, "spec.name": given["name"]}
+            given["spec.name"] = given["name"]
         given["name"] = manifest["metadata"]["name"]
-        return cls.model_validate_json(orjson.dumps(given), by_alias=True, by_name=False)
+        written = orjson.dumps(given)
+        if b"null" in written:
+            written = orjson.dumps(_without_nulls(given))
+        return cls.model_validate_json(written, by_alias=True, by_name=False)
 
 
 def _without_nulls(value: Any) -> Any:

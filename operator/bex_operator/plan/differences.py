@@ -66,10 +66,15 @@ def _object_holds(observed: dict[str, Any], wanted: dict[str, Any]) -> bool:
         if key not in observed:
             return False
         found, kind = observed[key], type(value)
-        if key in _WHOLE or (kind is not dict and kind is not list):
-            if found != value or type(found) is not kind:
+        if type(found) is not kind:
+            return False
+        if kind is dict and key not in _WHOLE:
+            if not _object_holds(found, value):
                 return False
-        elif not holds(found, value):
+        elif kind is list and key not in _WHOLE:
+            if not _list_holds(found, value):
+                return False
+        elif found != value:
             return False
     return True
 
