@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from bex_operator.kube import errors
 
 
@@ -70,14 +72,11 @@ def load(path: Path, context: str | None = None) -> Access:
     Raises:
         errors.BadKubeconfig: naming the file and what is wrong; values are never quoted.
     """
-    # A pod reads none, and starts a moment sooner without the parser.
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text())
+        content = _parsed(path.read_bytes())
     except OSError as exc:
         raise errors.BadKubeconfig(f"kubeconfig {path}: {exc.strerror}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+    except ValueError as exc:
         # The parser's message quotes the text around the mistake, which may be a key.
         raise errors.BadKubeconfig(f"kubeconfig {path}: not YAML") from exc
     if not isinstance(content, Mapping):
@@ -100,6 +99,23 @@ def in_cluster(
         token_file=folder / "token",
         namespace=(folder / "namespace").read_text().strip(),
     )
+
+
+def _parsed(text: bytes) -> Any:
+    """Parse YAML.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        # Most are JSON, which is YAML too and is read at once; for the rest a parser is imported.
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        import yaml
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ValueError("not YAML") from exc
 
 
 @dataclass(frozen=True, slots=True)
