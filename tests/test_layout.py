@@ -57,7 +57,7 @@ def test_locks_hold_hashes_and_no_addresses() -> None:
 
 def test_operator_starts_without_aiohttp() -> None:
     """It takes 12 MiB; builds, registries, webhooks and the edge import it when they need it."""
-    program = "import sys, bex_operator.controllers.operator; print('aiohttp' in sys.modules)"
+    program = "import sys, bex_operator.controllers.acting; print('aiohttp' in sys.modules)"
     command = [sys.executable, "-c", program]
 
     assert (

@@ -6,23 +6,17 @@ imported.
 
 import argparse
 import asyncio
-import gc
-import importlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
 import orjson
 import structlog
 import uvloop
 
+from bex_operator import loading
 from bex_operator.kube import errors, leases
 
-COLLECTED = (20_000, 20, 20)
-"""New objects between two collections of each generation. References count nearly all of ours away,
-and at the default of 700 a sixth of the processor's time went to finding nothing."""
 ENTRIES = {
     "operator": ("bex_operator.controllers.operator", "keep Apps as their specs say"),
     "caddy": ("bex_operator.controllers.edge_launcher", "start the edge proxy, Caddy"),
@@ -35,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bex_operator", description=__doc__.splitlines()[0])
     entries = parser.add_subparsers(dest="entry", required=True, metavar="ENTRY")
     chosen = next((word for word in argv if word in ENTRIES), None)
-    module = _load(ENTRIES[chosen][0]) if chosen else None
+    module = loading.load(ENTRIES[chosen][0]) if chosen else None
     for name, (_, text) in ENTRIES.items():
         added = entries.add_parser(name, help=text, description=text)
         if name == chosen and module is not None:
@@ -53,22 +47,6 @@ def main(argv: Sequence[str]) -> int:
         log.error("process.failed", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400
         return 1
     return 0
-
-
-def _load(name: str) -> ModuleType:
-    """Import a module that stays for good: the collector need not look at what it makes.
-
-    A quarter of the time that a start takes would go to looking, and some of each look later.
-    """
-    gc.disable()
-    # Pydantic would read what every installed package says of itself, in search of plug-ins.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    try:
-        return importlib.import_module(name)
-    finally:
-        gc.freeze()
-        gc.set_threshold(*COLLECTED)
-        gc.enable()
 
 
 def _configure_logs() -> None:

@@ -49,7 +49,7 @@ class Policy:
 class Controller:
     """Keeps every App as its spec says."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it works with
         self,
         seen: views.Views,
         policy: Policy,
@@ -58,14 +58,15 @@ class Controller:
         resolve: keeping.Resolve,
         *,
         builder: making.Builder | None = None,
+        waking: wakes.Wakes | None = None,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self._clock = clock
         self._views = seen
         self._policy = policy
         self._builder = builder or making.NoBuilder()
-        self._line = work.Line(self.reconcile, writer.counted)
-        self._wakes = wakes.Wakes(seen, self._line.queue)
+        self._wakes = waking or wakes.Wakes(seen, queues.Queue())
+        self._line = work.Line(self.reconcile, self._wakes.queue, writer.counted)
         self._guard = protection.Guard(writer.kube, policy.own_secrets)
         self._gauge = capacity.Gauge(writer.kube)
         self._reporter = reporting.Reporter(seen, writer, told)

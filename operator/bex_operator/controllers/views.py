@@ -206,6 +206,13 @@ def hosts_of_app(manifest: Mapping[str, Any], base_domain: str | None = None) ->
     yield from hosts_api.fold_all(*(each for each in asked if isinstance(each, str)))
 
 
+def is_unseen(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether nothing was reported yet of an App object as its spec is now, or of its end."""
+    metadata, found = manifest["metadata"], manifest.get("status") or {}
+    seen = found.get("observedGeneration")
+    return "deletionTimestamp" in metadata or seen != metadata.get("generation")
+
+
 def hosts_of_ingress(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Read the hosts that an Ingress routes."""
     rules = manifest.get("spec", {}).get("rules") or []

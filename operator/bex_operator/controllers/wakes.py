@@ -6,7 +6,6 @@ from typing import Any
 from bex_operator.api import names
 from bex_operator.controllers import views
 from bex_operator.kube import caches, kinds, queues
-from bex_operator.plan import reports
 
 Object = dict[str, Any]
 Key = caches.Key
@@ -17,7 +16,7 @@ class Wakes:
 
     def __init__(self, seen: views.Views, queue: queues.Queue[Key]) -> None:
         self._views = seen
-        self._queue = queue
+        self.queue = queue
         seen.apps.listen(self._app_changed)
         seen.pods.listen(self._labelled_changed)
         seen.records.listen(self._labelled_changed)
@@ -33,7 +32,7 @@ class Wakes:
     def all(self) -> None:
         """Look at every App again, behind whatever is new."""
         for key in self._views.apps.keys():  # noqa: SIM118 - a cache is no dict
-            self._queue.add(key, fresh=False)
+            self.queue.add(key, fresh=False)
 
     def claimants(self, before: Object | None, after: Object | None, key: Key) -> None:
         """Look at Apps that want hosts which the Ingress of App *key* took or gave up."""
@@ -44,12 +43,12 @@ class Wakes:
         if change.is_new_or_gone:
             for key in self._views.apps.keys():  # noqa: SIM118 - a cache is no dict
                 if key[0] == change.key[1]:
-                    self._queue.add(key, fresh=not change.initial)
+                    self.queue.add(key, fresh=not change.initial)
 
     def _app_changed(self, change: caches.Change) -> None:
         # One that was made or changed while nobody looked is not of the backlog.
-        found = change.initial and not (change.after and reports.is_unseen(change.after))
-        self._queue.add(change.key, fresh=not found)
+        found = change.initial and not (change.after and views.is_unseen(change.after))
+        self.queue.add(change.key, fresh=not found)
         if not change.initial:
             hosts = _moved_hosts(change.before, change.after, self._views.asked_hosts)
             self._enqueue_claimants(hosts, change.key)
@@ -69,11 +68,11 @@ class Wakes:
 
     def _enqueue_claimants(self, hosts: list[str], besides: Key) -> None:
         for key in self._views.claimants(hosts) - {besides}:
-            self._queue.add(key)
+            self.queue.add(key)
 
     def _enqueue_known(self, key: Key, change: caches.Change) -> None:
         if key in self._views.apps:
-            self._queue.add(key, fresh=not change.initial)
+            self.queue.add(key, fresh=not change.initial)
 
 
 def _moved_hosts(

@@ -20,8 +20,10 @@ _log = structlog.get_logger(__name__)
 class Line:
     """A queue and what is done with its keys; any number of workers may stand at it."""
 
-    def __init__(self, reconcile: Reconcile, counted: metrics.Metrics) -> None:
-        self.queue: queues.Queue[Key] = queues.Queue()
+    def __init__(
+        self, reconcile: Reconcile, queue: queues.Queue[Key], counted: metrics.Metrics
+    ) -> None:
+        self.queue = queue
         self._reconcile = reconcile
         self._metrics = counted
 

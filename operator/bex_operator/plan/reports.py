@@ -54,13 +54,6 @@ def recorded(manifest: Mapping[str, Any]) -> status.AppStatus | None:
         return None
 
 
-def is_unseen(manifest: Mapping[str, Any]) -> bool:
-    """Tell whether nothing was reported yet of an App object as its spec is now, or of its end."""
-    metadata, found = manifest["metadata"], manifest.get("status") or {}
-    seen = found.get("observedGeneration")
-    return "deletionTimestamp" in metadata or seen != metadata.get("generation")
-
-
 def refused(
     observed: rollouts.Observed,
     refusal: Refusal,

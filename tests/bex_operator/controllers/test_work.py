@@ -3,6 +3,7 @@
 import asyncio
 
 from bex_operator.controllers import metrics, work
+from bex_operator.kube import queues
 
 
 async def test_backlog_leaves_turns_to_others() -> None:
@@ -15,7 +16,7 @@ async def test_backlog_leaves_turns_to_others() -> None:
         if len(seen) == 101:
             complete.set()
 
-    line = work.Line(reconcile, metrics.Metrics())
+    line = work.Line(reconcile, queues.Queue(), metrics.Metrics())
     for number in range(100):
         line.queue.add(("apps", f"old-{number}"), fresh=False)
     working = asyncio.create_task(line.work())
