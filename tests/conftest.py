@@ -30,6 +30,7 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 SHARED = {
     "tests/system/test_lifecycle.py": "own stacks",
+    "tests/system/test_git_push.py": "stack of pushes",
     "tests/system/": "shared stack",
     "tests/integration/test_embedded": "embedded cluster",
 }
@@ -52,7 +53,7 @@ def turn_of(nodeid: str) -> int:
     group = group_of(nodeid)
     if group in first:
         return first.index(group)
-    return len(first) + (not nodeid.startswith("tests/integration/"))
+    return len(first) + (not nodeid.startswith(("tests/system/", "tests/integration/")))
 
 
 class ByGroup(LoadScopeScheduling):
