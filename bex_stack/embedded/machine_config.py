@@ -157,6 +157,9 @@ def _kubelet(instance: instances.Instance, machine: Machine) -> dict[str, Any]:
         "podPidsLimit": POD_PROCESSES,
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "makeIPTablesUtilChains": False,
+        # The end of a container is told by containerd, not found by the next look a second later: a
+        # build has five in a row. The looks go on (kubelet 1.37, pkg/kubelet/pleg/evented.go).
+        "featureGates": {"EventedPLEG": True},
         "serializeImagePulls": False,
         "maxParallelImagePulls": 4,
         "containerLogMaxSize": "10Mi",
