@@ -27,6 +27,12 @@ def kept(tmp_path: Path) -> Path:
     return folder
 
 
+def age(path: Path) -> None:
+    """Let it be two days old."""
+    then = time.time() - 2 * DAY
+    os.utime(path, (then, then), follow_symlinks=False)
+
+
 def make_room(program: Path, kept: Path, **more: object) -> tuple[Step, list[str]]:
     """Run the step; return what it says, and the Apps of which something is kept."""
     step = run(program, kept.parent, "room", builds=kept, app=MINE, **more)
@@ -56,6 +62,15 @@ def test_full_disk_takes_all_that_is_not_in_use(program: Path, kept: Path) -> No
     assert later == [MINE]
 
 
+def test_build_that_is_about_to_begin_loses_nothing(program: Path, kept: Path) -> None:
+    """Its room was made, or only its folder; that it runs is not to be seen yet."""
+    (kept / "recent" / "used").touch()
+    (kept / "first" / "state").mkdir(parents=True)
+    _, left = make_room(program, kept, least_free=1)
+
+    assert left == ["first", MINE, "recent"]
+
+
 def test_what_a_tenant_left_there_leads_nowhere(program: Path, kept: Path, tmp_path: Path) -> None:
     """No link is followed, no pipe waited for; and a lock that is none protects nothing."""
     secret = tmp_path / "secret"
@@ -64,11 +79,13 @@ def test_what_a_tenant_left_there_leads_nowhere(program: Path, kept: Path, tmp_p
     for name in ("linked", "piped", "folder"):
         state = kept / name / "state"
         state.mkdir(parents=True)
+        age(kept / name)
         (state / "away").symlink_to(secret)
     (kept / "linked/state/lock").symlink_to(secret / "file")
     os.mkfifo(kept / "piped/state/lock")
     (kept / "folder/state/lock").mkdir()
     (kept / "odd").symlink_to(secret)
+    age(kept / "odd")
     _, left = make_room(program, kept, least_free=1)
 
     assert left == [MINE]

@@ -17,6 +17,8 @@ const (
 	leastFree = 0.2
 	// longestIdle is how long something is kept for an App that is not built, or is gone.
 	longestIdle = 7 * 24 * time.Hour
+	// inUse is how long after its room was made a build may take to begin and end.
+	inUse = time.Hour
 )
 
 // room makes room for a build among what is kept on its machine, one folder for each App. It runs
@@ -40,8 +42,11 @@ func room(_ context.Context, flags *flag.FlagSet, args []string, _ *outcome) err
 		return err
 	}
 	for _, each := range others {
-		isOld := time.Since(each.used) > longestIdle
-		if (!isOld && freePart(*folder) >= *free) || !remove(filepath.Join(*folder, each.name)) {
+		idle := time.Since(each.used)
+		if idle < inUse {
+			break
+		}
+		if (idle < longestIdle && freePart(*folder) >= *free) || !remove(filepath.Join(*folder, each.name)) {
 			continue
 		}
 		fmt.Printf("removed what was kept of another App's builds, last used %s\n",
