@@ -90,8 +90,9 @@ class Machines:
     async def _play(self, job: Object) -> None:
         if job["metadata"]["labels"][names.COMPONENT_LABEL] == "refs":
             told = await self._ask(job)
-            await self._pod(job, {"refs": told})
-            await self._end(job, failed="fault" in told)
+            failed = "fault" in told
+            await self._pod(job, {"refs": told}, failed=failed)
+            await self._end(job, failed=failed)
             return
         commit = job["metadata"]["annotations"][build_outcomes.COMMIT_ANNOTATION]
         self.started[commit] += 1
@@ -99,8 +100,9 @@ class Machines:
         steps: dict[str, Object] = {each: {} for each in build_outcomes.STEPS}
         steps["clone"] |= {"author": "Ada", "scope": commit, **self.told.get(commit, {})}
         steps["push"] |= {"digest": digest}
-        await self._pod(job, steps)
-        await self._end(job, failed="skipped" in steps["clone"])
+        failed = "skipped" in steps["clone"]
+        await self._pod(job, steps, failed=failed)
+        await self._end(job, failed=failed)
 
     async def _ask(self, job: Object) -> Object:
         """Run the step as its pod would; the Secret's files lie in a folder of the test's."""
@@ -120,10 +122,13 @@ class Machines:
         found: Object = orjson.loads(result.read_bytes())
         return found
 
-    async def _pod(self, job: Object, steps: dict[str, Object]) -> None:
+    async def _pod(self, job: Object, steps: dict[str, Object], *, failed: bool) -> None:
         name = job["metadata"]["name"]
         template = job["spec"]["template"]
-        label = {"batch.kubernetes.io/job-name": name}
+        label = {
+            "batch.kubernetes.io/job-name": name,
+            "batch.kubernetes.io/controller-uid": job["metadata"]["uid"],
+        }
         metadata = {
             "name": f"{name}-0",
             "namespace": self.namespace,
@@ -133,7 +138,7 @@ class Machines:
         await self.kube.create(pod, field_manager="kcm")
         ended = [_ended(step, told) for step, told in steps.items()]
         body = {
-            "phase": "Succeeded",
+            "phase": "Failed" if failed else "Succeeded",
             "initContainerStatuses": ended[:-1],
             "containerStatuses": ended[-1:],
         }

@@ -211,12 +211,12 @@ class Builder:
         """Read the App's builds; what came of those that have ended is noted first."""
         found = []
         for job in self._jobs.by_index(BY_UID, uid):
-            if build_outcomes.has_ended_unnoted(job):
+            pods = self._pods.by_index(BY_JOB, job["metadata"]["name"])
+            if build_outcomes.has_ended_unnoted(job, pods):
                 found.append(build_outcomes.read(await self._end(job, None)))
             elif build_outcomes.is_running(job) and _is_unwanted(job, cancel):
                 found.append(build_outcomes.read(await self._end(job, cancel)))
             else:
-                pods = self._pods.by_index(BY_JOB, job["metadata"]["name"])
                 found.append(build_outcomes.read(job, pods))
         for old in builds.superfluous(found):
             forgotten = self._jobs.get(self._platform.namespace, old.job)
@@ -231,6 +231,8 @@ class Builder:
         pods = await kube.list(
             kinds.POD, metadata["namespace"], labels=f"{_JOB_LABEL}={metadata['name']}"
         )
+        if cancel is None and not build_outcomes.has_ended_unnoted(job, pods.items):
+            raise children.Moved(f"Job {metadata['name']!r} is ahead of the caches")
         log = await build_logs.read_pods(kube, pods.items)
         await build_logs.keep(kube, job, log, field_manager=children.FIELD_MANAGER)
         if cancel is not None:

@@ -21,6 +21,7 @@ _PART_OF = {
 }
 """Phases of buildpacks, by the step that they belong to where time is told."""
 
+_OWNER_LABEL = "batch.kubernetes.io/controller-uid"
 SOURCE_ANNOTATION = f"{names.GROUP}/source"
 COMMIT_ANNOTATION = f"{names.GROUP}/commit"
 BRANCH_ANNOTATION = f"{names.GROUP}/branch"
@@ -133,10 +134,10 @@ def _made(job: Mapping[str, Any], told: Mapping[str, Any]) -> records.Made:
     )
 
 
-def has_ended_unnoted(job: Mapping[str, Any]) -> bool:
+def has_ended_unnoted(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = ()) -> bool:
     """Tell whether what came of a Job has yet to be written on it."""
     noted = job["metadata"].get("annotations") or {}
-    return _state(job) != "Running" and OUTCOME_ANNOTATION not in noted
+    return _state(job, pods) != "Running" and OUTCOME_ANNOTATION not in noted
 
 
 def is_running(job: Mapping[str, Any]) -> bool:
@@ -168,7 +169,7 @@ def outcome_of(
 ) -> dict[str, Any]:
     """Sum up a Job that has ended, from what its steps left."""
     pods = list(pods)
-    state, told = _state(job), {each["step"]: each for each in _told(pods)}
+    state, told = _state(job, pods), {each["step"]: each for each in _told(pods)}
     made = _so_far(job, told) | {"state": state, "ended": now}
     if "build" in told:
         made |= _place(pods)
@@ -267,13 +268,23 @@ def _trouble(pods: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _state(job: Mapping[str, Any]) -> Literal["Running", "Succeeded", "Failed"]:
+def _state(
+    job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = ()
+) -> Literal["Running", "Succeeded", "Failed"]:
+    """Say how a Job ended. That a pod succeeded is known a second or two before the Job says so."""
     for each in (job.get("status") or {}).get("conditions") or []:
         if each["type"] == "Complete" and each["status"] == "True":
             return "Succeeded"
         if each["type"] == "Failed" and each["status"] == "True":
             return "Failed"
-    return "Running"
+    return "Succeeded" if any(_succeeded(each, job) for each in pods) else "Running"
+
+
+def _succeeded(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    # Its name may have been that of an earlier Job.
+    owner = pod["metadata"].get("labels", {}).get(_OWNER_LABEL)
+    phase = (pod.get("status") or {}).get("phase")
+    return phase == "Succeeded" and owner == job["metadata"].get("uid")
 
 
 def _containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:

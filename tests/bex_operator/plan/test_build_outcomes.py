@@ -145,6 +145,24 @@ def test_end_is_noted_once(made: dict[str, Any], unnoted: bool, running: bool) -
     assert build_outcomes.is_running(made) is running
 
 
+@pytest.mark.parametrize(
+    ("phase", "uid", "has_ended"),
+    [("Succeeded", "u1", True), ("Succeeded", "u0", False), ("Running", "u1", False)],
+)
+def test_pod_that_succeeded_ends_its_job(phase: str, uid: str, has_ended: bool) -> None:
+    """The Job says so a second or two later; a pod of an earlier Job of its name says nothing."""
+    running = job()
+    running["metadata"]["uid"] = "u1"
+    labels = {"batch.kubernetes.io/controller-uid": uid}
+    done = pod(CLONED, RESOLVED, BUILT, PUSHED)
+    done["metadata"]["labels"] = labels
+    done["status"]["phase"] = phase
+    told = build_outcomes.outcome_of(running, [done], "r/i", now=NOW)
+
+    assert build_outcomes.has_ended_unnoted(running, [done]) is has_ended
+    assert (told["state"] == "Succeeded") is has_ended
+
+
 def test_image_is_known_by_the_digest_that_was_pushed() -> None:
     """With the time of every step, and of the waits before them; making room is in those."""
     steps = ({"step": "room", "began": NOW, "seconds": 0.5}, CLONED, RESOLVED, BUILT, PUSHED)
