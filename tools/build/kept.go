@@ -96,8 +96,9 @@ func (k *kept) drop(d *daemon) {
 	}
 }
 
-// bounded ends a build that takes more of the disk than it may. No quota does: the folder is the
-// machine's. Only if so much went from the disk meanwhile, which asks for nothing, is it measured.
+// bounded ends a build that takes more of the disk than it may: the folder is the machine's, and no
+// quota does. What the disk has free is asked each second, which costs nothing; only when that fell by
+// half of what a build may take, since it was highest, are the files measured.
 func (k *kept) bounded(ctx context.Context) (context.Context, func()) {
 	ctx, end := context.WithCancelCause(ctx)
 	go func() {
