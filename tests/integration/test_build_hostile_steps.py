@@ -1,7 +1,6 @@
 """Dockerfiles whose steps are made to harm, run by BuildKit in pods on real machines."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -9,24 +8,13 @@ from bex_operator import api
 from bex_operator.api import names
 from bex_operator.kube import build_logs, kinds
 from bex_operator.plan import build_outcomes
-from bex_stack.embedded import images, registry, toolchain
-from tests.support.build_plant import BASE, BUILD_SECONDS, Plant, plant
+from tests.support.build_plant import BASE, BUILD_SECONDS, Plant, plant, probed
 from tests.support.waiting import wait_until
 
-__all__ = ["plant"]
+__all__ = ["plant", "probed"]
 pytestmark = pytest.mark.timeout(1800)  # several builds in a row, on a machine that may be busy
 PROBE = "FROM localhost:5050/bex/probe:1 AS made\nUSER 0\n"
 CACHE = "--mount=type=cache,id=shared,target=/c"
-
-
-@pytest.fixture(scope="module")
-def hostile(plant: Plant) -> Plant:
-    """A registry that has a base image with a program for such steps."""
-    tools = toolchain.ensure(["crane"])
-    source = Path(__file__).parents[1] / "data" / "probe"
-    reference = f"{registry.endpoint(plant.embedded.instance)}/bex/probe:1"
-    images.push(images.build_go_image(source, toolchain=tools), reference, toolchain=tools)
-    return plant
 
 
 def build(plant: Plant, name: str, *lines: str) -> None:
@@ -37,33 +25,33 @@ def build(plant: Plant, name: str, *lines: str) -> None:
     plant.deploy(name)
 
 
-def test_mounts_lead_to_nobody_elses_files(hostile: Plant) -> None:
+def test_mounts_lead_to_nobody_elses_files(probed: Plant) -> None:
     """A cache belongs to an App whatever its name is, and what is bound is the repository's."""
-    build(hostile, "cache-one", f'RUN {CACHE} ["/probe", "write", "/c/secret"]')
-    wait_until(lambda: hostile.image("cache-one"), "one has written", BUILD_SECONDS)
-    build(hostile, "cache-two", f'RUN {CACHE} ["/probe", "empty", "/c"]')
+    build(probed, "cache-one", f'RUN {CACHE} ["/probe", "write", "/c/secret"]')
+    wait_until(lambda: probed.image("cache-one"), "one has written", BUILD_SECONDS)
+    build(probed, "cache-two", f'RUN {CACHE} ["/probe", "empty", "/c"]')
     bound = "--mount=type=bind,source={},target=/e"
-    build(hostile, "binder", f'RUN {bound.format("/etc/ssl")} ["/probe", "empty", "/e"]')
-    told = hostile.wait_for("binder", "BuildFailedUserError")
-    wait_until(lambda: hostile.image("cache-two"), "two found nothing", BUILD_SECONDS)
+    build(probed, "binder", f'RUN {bound.format("/etc/ssl")} ["/probe", "empty", "/e"]')
+    told = probed.wait_for("binder", "BuildFailedUserError")
+    wait_until(lambda: probed.image("cache-two"), "two found nothing", BUILD_SECONDS)
 
     assert "/etc/ssl" in told
 
 
-def test_step_that_never_ends_harms_nobody_else(hostile: Plant) -> None:
+def test_step_that_never_ends_harms_nobody_else(probed: Plant) -> None:
     """What forks ends at its pod's limit; what prints is cut; others are built meanwhile."""
-    build(hostile, "prints", 'RUN ["/probe", "print"]')
-    build(hostile, "forks", 'RUN ["/probe", "fork"]')
-    told = hostile.wait_for("forks", "BuildFailedUserError", "no more after")
-    hostile.server.commit("meanwhile", {"Dockerfile": BASE})
-    hostile.deploy("meanwhile")
-    wait_until(lambda: hostile.image("meanwhile"), "another is built", BUILD_SECONDS)
-    (job,) = hostile.jobs("prints")
+    build(probed, "prints", 'RUN ["/probe", "print"]')
+    build(probed, "forks", 'RUN ["/probe", "fork"]')
+    told = probed.wait_for("forks", "BuildFailedUserError", "no more after")
+    probed.server.commit("meanwhile", {"Dockerfile": BASE})
+    probed.deploy("meanwhile")
+    wait_until(lambda: probed.image("meanwhile"), "another is built", BUILD_SECONDS)
+    (job,) = probed.jobs("prints")
     asked = json.dumps({"job": job["metadata"]["name"], "by": "ada"})
     body = {"metadata": {"annotations": {names.CANCEL_ANNOTATION: asked}}}
-    hostile.embedded.ask(lambda kube: kube.patch(kinds.APP, "prints", api.NAMESPACE, body))
-    hostile.wait_for("prints", "BuildCancelled")
-    kept = hostile.embedded.ask(
+    probed.embedded.ask(lambda kube: kube.patch(kinds.APP, "prints", api.NAMESPACE, body))
+    probed.wait_for("prints", "BuildCancelled")
+    kept = probed.embedded.ask(
         lambda kube: kube.get(kinds.CONFIG_MAP, job["metadata"]["name"], names.BUILD_NAMESPACE)
     )
     log = build_logs.unpack(kept)

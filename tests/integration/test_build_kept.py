@@ -11,11 +11,10 @@ import pytest
 from bex_operator.api import names
 from bex_operator.kube import build_logs, errors, kinds
 from bex_operator.plan import build_outcomes
-from bex_stack.embedded import images, registry, toolchain
-from tests.support.build_plant import BASE, BUILD_SECONDS, Plant, plant
+from tests.support.build_plant import BASE, BUILD_SECONDS, Plant, plant, probed
 from tests.support.waiting import wait_until
 
-__all__ = ["plant"]
+__all__ = ["plant", "probed"]
 pytestmark = pytest.mark.timeout(1800)  # several builds in a row, on a machine that may be busy
 BUILDS = names.BUILD_NAMESPACE
 DISK_MEBIBYTES = 300
@@ -32,16 +31,6 @@ WRITE, IS_EMPTY = '["/probe", "write", "/c/mine"]', '["/probe", "empty", "/c"]'
 def build_settings(*_: object) -> dict[str, Any]:
     """What the operator is told besides."""
     return {"diskMebibytes": DISK_MEBIBYTES}
-
-
-@pytest.fixture(scope="module")
-def probed(plant: Plant) -> Plant:
-    """A registry that has a base image with a program for steps."""
-    tools = toolchain.ensure(["crane"])
-    source = Path(__file__).parents[1] / "data" / "probe"
-    reference = f"{registry.endpoint(plant.embedded.instance)}/bex/probe:1"
-    images.push(images.build_go_image(source, toolchain=tools), reference, toolchain=tools)
-    return plant
 
 
 class Kept:

@@ -16,7 +16,7 @@ from bex_operator.api import names
 from bex_operator.kube import errors, kinds
 from bex_operator.plan import builds as plan
 from bex_stack import image_evidence
-from bex_stack.embedded import build_network, builder_image, builds, registry
+from bex_stack.embedded import build_network, builder_image, builds, images, registry, toolchain
 from bex_stack.embedded import instance as instances
 from components.manifests import builds as manifests
 from tests.support import embedded as support
@@ -141,6 +141,16 @@ def plant(
             made = Plant(embedded, server, log)
             yield made
             _remove_apps(made)
+
+
+@pytest.fixture(scope="module")
+def probed(plant: Plant) -> Plant:
+    """Give the registry a base image with a program for steps of Dockerfiles."""
+    tools = toolchain.ensure(["crane"])
+    source = Path(__file__).parents[1] / "data" / "probe"
+    reference = f"{registry.endpoint(plant.embedded.instance)}/bex/probe:1"
+    images.push(images.build_go_image(source, toolchain=tools), reference, toolchain=tools)
+    return plant
 
 
 @contextlib.contextmanager
