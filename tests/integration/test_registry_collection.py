@@ -23,6 +23,7 @@ from tests.support.registry_life import World
 __all__ = ["kube", "namespace", "registry"]
 
 PUSHERS = 4
+KINDS = {"push", "deploy", "roll_back", "delete"}
 ACTIONS = int(os.environ.get("BEX_REGISTRY_ACTIONS", "120"))
 SEEDS = [int(each) for each in os.environ.get("BEX_REGISTRY_SEEDS", "1").split()]
 
@@ -201,7 +202,8 @@ async def test_nothing_that_is_needed_is_ever_missing(
 
     async def live() -> None:
         nonlocal left
-        while left > 0:
+        # Chance says which App is asked: it can be long until one has something to go back to.
+        while left > 0 or (left > -9 * ACTIONS and not set(world.done) >= KINDS):
             left -= 1
             await world.act()
 
@@ -225,7 +227,7 @@ async def test_nothing_that_is_needed_is_ever_missing(
     await world.end()
     await collect()
 
-    assert world.done.total() == ACTIONS
-    assert {"push", "deploy", "roll_back", "delete"} <= set(world.done)
+    assert world.done.total() == ACTIONS - left
+    assert set(world.done) >= KINDS
     assert freed > 0
     assert world.bytes_of() == 0

@@ -20,9 +20,9 @@ AT_ONCE = 12
 """A life takes half a second of one processor, and several to wait for."""
 MOST_SHRINKING = 8
 QUIET_SECONDS = float(os.environ.get("BEX_FAULT_QUIET_SECONDS", "0"))
-WRITES = {"life": 28, "full life": 42}
+WRITES = {"life": 32, "full life": 48}
 EVENTS = {"life": 34, "full life": 58}
-"""As many as a life has, and a few more: how many there are depends a little on the moment."""
+"""As many as a life has, and a few more: how many there are depends on the moment and the load."""
 READS = {"life": 40, "full life": 60}
 """Of the questions the first ones: how many there are depends on how long everything takes."""
 PLACES = ((WRITES, ON_WRITE), (EVENTS, ON_EVENT), (READS, ON_READ))
