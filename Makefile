@@ -117,9 +117,10 @@ faults: venv ## The operator under every single fault at every place, and under 
 	BEX_FAULT_STRIDE=$(or $(STRIDE),1) BEX_FAULT_PLANS=$(or $(PLANS),300) BEX_FAULT_SEED=$(or $(SEED),1) BEX_FAULT_TRIAL="$(TRIAL)" \
 		$(BIN)/pytest --timeout 0 --numprocesses $(or $(SWEEPS),2) --capture=no --no-loadscope-reorder -m "" tests/integration/test_operator_faults.py $(if $(TRIAL),-k any_plan)
 
-soak: venv ## A life under faults, and then a minute without a single write.
+soak: venv ## Lives under faults, each with a minute without a single write at its end (PLANS=300: half an hour), and 5,000 drawn Apps that model and API server take or refuse alike.
 	@$(BIN)/bex setup --yes
-	BEX_FAULT_QUIET_SECONDS=60 $(BIN)/pytest --timeout 0 tests/integration/test_operator_faults.py
+	BEX_FAULT_QUIET_SECONDS=60 BEX_FAULT_PLANS=$(or $(PLANS),50) BEX_DRAWN_APPS=5000 \
+		$(BIN)/pytest --timeout 0 --numprocesses 2 -m "" -k "not each_trouble_alone" tests/integration/test_operator_faults.py tests/integration/test_crd.py
 
 # In an environment of its own, and on a copy: `mutmut` rewrites what it tests. It goes on where it was interrupted.
 mutants: venv ## Change the operator's decisions in small ways; unit tests must notice (an hour; SAMPLE=400 draws some).

@@ -5,14 +5,17 @@ host, with the same registry, base image, Dockerfile and cluster: git clone, Bui
 empty folder or on the one of the last time, and one `buildctl build` that pushes, another image for
 a Deployment of the same shape. Every push changes one file of the program. Cold: the App's layer
 cache and what its machine keeps of its builds have just been removed; warm: they are there. The
-machine has the image of the steps in both. All in turn, in every round, the order turned about;
-processor seconds are those of the machine and, by hand, of git and BuildKit besides.
+machine has the image of the steps in both. A round has all of them in both orders, and a figure is
+the sum: where the memory for a gigabyte of files comes from the host of a virtual machine, the
+first cold one pays for the one after it, up to half of its own time. Processor seconds are those of
+the machine and, by hand, of git and BuildKit besides.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -39,6 +42,8 @@ NAME = "hello-git"
 HOST = f"{NAME}.localhost"
 EXAMPLE = stacks.ROOT / "examples" / "hello-go"
 WAIT_SECONDS = 900.0
+SETTLE_SECONDS = 5.0
+"""Before each: the pods of the one before end."""
 CGROUP = "bex-bench-pushes"
 CACHE = "/root/.cache/go-build"
 DOCKERFILE = f"""FROM golang AS go
@@ -118,7 +123,7 @@ class Bex:
         told: dict[str, float] = rows[0]["seconds"]
         return told
 
-    def forget_cache(self, cluster: clusters.Api) -> None:
+    def forget(self, cluster: clusters.Api) -> None:
         """Remove the App's layer cache from the registry, and what the machines keep."""
         uid = cluster.get(kinds.APP, NAME, clusters.APPS_NAMESPACE)["metadata"]["uid"]
         for kept in (self._stack.substrate.dir / "machines").glob(f"*/kubelet/*/{uid}"):
@@ -142,7 +147,7 @@ class Hand:
         self._instance, self._buildctl, self._folder = instance, buildctl, folder
         self._image = f"{registry.endpoint(instance)}/by-hand"
 
-    def forget(self) -> None:
+    def forget(self, _: clusters.Api) -> None:
         """Remove what builds left."""
         shutil.rmtree(self._folder / "state", ignore_errors=True)
 
@@ -224,14 +229,19 @@ class Hand:
 
 
 class Times:
-    """Seconds by what was done, over the rounds."""
+    """Seconds by what was done, summed up in each round."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, list[float]] = defaultdict(list)
+        self._rounds: list[dict[str, float]] = []
+
+    def begin_round(self) -> None:
+        """Add to a round of its own from now on."""
+        self._rounds.append(defaultdict(float))
+        print(f"round {len(self._rounds)}, load {os.getloadavg()[0]:.0f}", flush=True)
 
     def add(self, what: str, seconds: float) -> None:
         """Keep and print one."""
-        self._taken[what].append(seconds)
+        self._rounds[-1][what] += seconds
         print(f"{what:<24} {seconds:7.1f} s", flush=True)
 
     @contextlib.contextmanager
@@ -243,8 +253,7 @@ class Times:
 
     def ratio(self, one: str, other: str) -> str:
         """Compare round by round."""
-        pairs = zip(self._taken[one], self._taken[other], strict=True)
-        found = sorted(a / b for a, b in pairs)
+        found = sorted(each[one] / each[other] for each in self._rounds)
         return f"{statistics.median(found):.2f} ({found[0]:.2f}-{found[-1]:.2f})"
 
 
@@ -279,17 +288,18 @@ def measure(rounds: int, folder: Path) -> None:
         bex = Bex(stack, folder / "work")
         with clusters.Api(instance.kubeconfig) as cluster:
             for number in range(rounds):
-                print(f"round {number + 1}, load {os.getloadavg()[0]:.0f}", flush=True)
-                sides = [("cold", bex), ("cold", hand), ("warm", bex), ("warm", hand)]
+                times.begin_round()
                 # A warm one comes after a cold one of its side in either order.
-                for how, side in sides if number % 2 == 0 else (*sides[1::-1], *sides[:1:-1]):
-                    words = f"{how}{number}"
-                    if side is hand:
-                        by_hand(hand, cluster, words, how, instance, times)
-                        continue
-                    if how == "cold":
-                        bex.forget_cache(cluster)
-                    push(bex, words, how, instance, times)
+                for turn, sides in enumerate(((bex, hand), (hand, bex))):
+                    for how, side in itertools.product(("cold", "warm"), sides):
+                        if how == "cold":
+                            side.forget(cluster)
+                        time.sleep(SETTLE_SECONDS)
+                        words = f"{how}{number}{turn}"
+                        if side is bex:
+                            push(bex, words, how, instance, times)
+                        else:
+                            by_hand(hand, cluster, words, how, instance, times)
     finally:
         stack.bex("destroy", "--yes")
     for what, one, other in (
@@ -327,8 +337,6 @@ def by_hand(
     times: Times,
 ) -> None:
     """Do the same without a platform."""
-    if how == "cold":
-        hand.forget()
     before, began = processor(instance), time.monotonic()
     with hand.daemon() as address:
         with times.of(f"  {how} clone, build, push"):

@@ -1,6 +1,7 @@
 """The CRD in a real API server: it says and refuses what the Python model says and refuses."""
 
 import copy
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from tests.support.apps_cluster import app_manifest, kube, namespace
 __all__ = ["kube", "namespace"]
 
 DRAWING = hypothesis.settings(
-    max_examples=600,
+    max_examples=int(os.environ.get("BEX_DRAWN_APPS", "600")),
     deadline=None,
     derandomize=True,
     database=None,

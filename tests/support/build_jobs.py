@@ -136,7 +136,7 @@ class Machines:
         }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         await self.kube.create(pod, field_manager="kcm")
-        ended = [_ended(step, told) for step, told in steps.items()]
+        ended = [_ended(step, told, code=int(failed)) for step, told in steps.items()]
         body = {
             "phase": "Failed" if failed else "Succeeded",
             "initContainerStatuses": ended[:-1],
@@ -164,10 +164,10 @@ class Machines:
         )
 
 
-def _ended(step: str, told: Object) -> Object:
+def _ended(step: str, told: Object, *, code: int) -> Object:
     began = "2026-01-01T00:00:00.000Z"
     message = orjson.dumps({"step": step, "began": began, "seconds": 1.0, **told}).decode()
-    state = {"terminated": {"exitCode": 0, "message": message}}
+    state = {"terminated": {"exitCode": code, "message": message}}
     return {
         "name": step,
         "image": "example.com/builder:1",

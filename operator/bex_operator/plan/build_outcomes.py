@@ -271,20 +271,23 @@ def _trouble(pods: Iterable[Mapping[str, Any]]) -> str:
 def _state(
     job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]] = ()
 ) -> Literal["Running", "Succeeded", "Failed"]:
-    """Say how a Job ended. That a pod succeeded is known a second or two before the Job says so."""
+    """Say how a Job ended. That its last step did well shows seconds before the Job says so."""
     for each in (job.get("status") or {}).get("conditions") or []:
         if each["type"] == "Complete" and each["status"] == "True":
             return "Succeeded"
         if each["type"] == "Failed" and each["status"] == "True":
             return "Failed"
-    return "Succeeded" if any(_succeeded(each, job) for each in pods) else "Running"
+    return "Succeeded" if any(_did_all(each, job) for each in pods) else "Running"
 
 
-def _succeeded(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+def _did_all(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    """Tell whether the last step ended well; its pod is taken down before its phase says so."""
     # Its name may have been that of an earlier Job.
     owner = pod["metadata"].get("labels", {}).get(_OWNER_LABEL)
-    phase = (pod.get("status") or {}).get("phase")
-    return phase == "Succeeded" and owner == job["metadata"].get("uid")
+    last = (pod.get("status") or {}).get("containerStatuses", ())
+    ends = [each.get("state", {}).get("terminated") or {} for each in last]
+    did_well = bool(ends) and all(each.get("exitCode") == 0 for each in ends)
+    return did_well and owner == job["metadata"].get("uid")
 
 
 def _containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:

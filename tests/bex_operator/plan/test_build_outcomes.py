@@ -51,10 +51,15 @@ def ended(kind: str, **more: str) -> dict[str, Any]:
     return {"type": kind, "status": "True", **more}
 
 
-def pod(*told: dict[str, Any], created: str = "1", node: str = "m1") -> dict[str, Any]:
+def pod(
+    *told: dict[str, Any], created: str = "1", node: str = "m1", code: int = 0
+) -> dict[str, Any]:
     """A pod whose steps left this; the last container is that of the last step."""
     left = [
-        {"name": each["step"], "state": {"terminated": {"message": json.dumps(each)}}}
+        {
+            "name": each["step"],
+            "state": {"terminated": {"exitCode": code, "message": json.dumps(each)}},
+        }
         for each in told
     ]
     waiting = [
@@ -146,21 +151,35 @@ def test_end_is_noted_once(made: dict[str, Any], unnoted: bool, running: bool) -
 
 
 @pytest.mark.parametrize(
-    ("phase", "uid", "has_ended"),
-    [("Succeeded", "u1", True), ("Succeeded", "u0", False), ("Running", "u1", False)],
+    ("told", "code", "uid", "has_ended"),
+    [
+        ((CLONED, RESOLVED, BUILT, PUSHED), 0, "u1", True),
+        ((CLONED, RESOLVED, BUILT, PUSHED), 0, "u0", False),
+        ((CLONED, RESOLVED, BUILT, PUSHED), 1, "u1", False),
+        ((CLONED, RESOLVED, BUILT), 0, "u1", False),
+    ],
 )
-def test_pod_that_succeeded_ends_its_job(phase: str, uid: str, has_ended: bool) -> None:
-    """The Job says so a second or two later; a pod of an earlier Job of its name says nothing."""
-    running = job()
+def test_last_step_that_did_well_ends_its_job(
+    told: tuple[dict[str, Any], ...], code: int, uid: str, has_ended: bool
+) -> None:
+    """The pod and the Job say so later; a pod of an earlier Job of its name says nothing."""
+    running, done = job(), pod(*told, code=code)
     running["metadata"]["uid"] = "u1"
-    labels = {"batch.kubernetes.io/controller-uid": uid}
-    done = pod(CLONED, RESOLVED, BUILT, PUSHED)
-    done["metadata"]["labels"] = labels
-    done["status"]["phase"] = phase
-    told = build_outcomes.outcome_of(running, [done], "r/i", now=NOW)
+    done["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": uid}
+    found = build_outcomes.outcome_of(running, [done], "r/i", now=NOW)
 
     assert build_outcomes.has_ended_unnoted(running, [done]) is has_ended
-    assert (told["state"] == "Succeeded") is has_ended
+    assert (found["state"] == "Succeeded") is has_ended
+
+
+def test_pod_whose_containers_are_unknown_ends_nothing() -> None:
+    """Nobody has looked at it yet."""
+    running, seen = job(), pod()
+    running["metadata"]["uid"] = "u1"
+    seen["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": "u1"}
+    seen["status"] = {"phase": "Pending"}
+
+    assert not build_outcomes.has_ended_unnoted(running, [seen])
 
 
 def test_image_is_known_by_the_digest_that_was_pushed() -> None:
