@@ -9,12 +9,29 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from bex_operator.plan import tokens
-from components.dynamic import signing_keys
 
 
 def decode(part: str) -> bytes:
     """Decode one part of a token."""
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def encode(number: int) -> str:
+    """Write a number of a key as its JSON does (RFC 7518, 2)."""
+    content = number.to_bytes((number.bit_length() + 7) // 8)
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def make_key() -> tuple[bytes, str]:
+    """Make a key: what signs, as JSON, and what verifies, as PEM."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    numbers = key.private_numbers()
+    parts = {"e": numbers.public_numbers.e, "n": numbers.public_numbers.n, "d": numbers.d}
+    private = {"kty": "RSA", **{name: encode(part) for name, part in parts.items()}}
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return json.dumps(private).encode(), public.decode()
 
 
 def verify(token: str, public: str) -> None:
@@ -27,9 +44,9 @@ def verify(token: str, public: str) -> None:
 
 def test_token_of_an_rsa_key_is_verified_with_its_public_half() -> None:
     """By a library that we did not write; another key's half refuses it."""
-    private, public = signing_keys.make()
-    _, stranger = signing_keys.make()
-    token = tokens.sign(private.encode(), [("builds/a/image", "pull", "push")], 42)
+    private, public = make_key()
+    _, stranger = make_key()
+    token = tokens.sign(private, [("builds/a/image", "pull", "push")], 42)
     header, payload, _ = (token + "..").split(".")[:3]
 
     verify(token, public)
