@@ -85,7 +85,7 @@ def until(what: str, holds: Any) -> None:
     while not holds():
         if time.monotonic() > deadline:
             raise SystemExit(f"did not come about: {what}")
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def make_buildctl(folder: Path) -> Path:
@@ -108,13 +108,16 @@ class Bex:
         bare = repositories.folder(stack.substrate) / f"{EXAMPLE.name}.git"
         run("git", "clone", "--quiet", str(bare), str(work))
 
-    def push(self, words: str) -> None:
-        """Push and wait for the answer."""
+    def commit(self, words: str) -> None:
+        """Let the next version say other words."""
         text = (EXAMPLE / "main.go").read_text().replace("Hello from %s", f"{words} from %s")
         (self._work / "main.go").write_text(text)
         who = {f"GIT_{each}_NAME": "Ada" for each in ("AUTHOR", "COMMITTER")}
         who |= {f"GIT_{each}_EMAIL": "ada@example.com" for each in ("AUTHOR", "COMMITTER")}
         run("git", "commit", "--quiet", "--all", "--message", words, cwd=self._work, **who)
+
+    def push(self, words: str) -> None:
+        """Push it, and wait until it answers."""
         run("git", "push", "--quiet", "origin", "HEAD", cwd=self._work)
         until(f"{HOST} answers {words}", lambda: self._answer().startswith(f"{words} from "))
 
@@ -319,6 +322,7 @@ def measure(rounds: int, folder: Path) -> None:
 
 def push(bex: Bex, words: str, how: str, instance: instances.Instance, times: Times) -> None:
     """Push once."""
+    bex.commit(words)
     before = processor(instance)
     with times.of(f"{how}: push"):
         bex.push(words)

@@ -44,6 +44,7 @@ def test_repository_with_everything_said() -> None:
         docker_context="./services/",
         builder="dockerfile",
         clone_secret="key",
+        build_filter={"paths": ["services/**"], "ignored_paths": ["**/*.md"]},
     )
 
     assert artefacts.source_of(app) == artefacts.Repository(
@@ -54,6 +55,8 @@ def test_repository_with_everything_said() -> None:
         docker_context="services",
         builder="dockerfile",
         clone_secret="key",
+        paths=("services/**",),
+        ignored_paths=("**/*.md",),
     )
 
 
@@ -91,8 +94,9 @@ def test_image_that_was_built_for_another_app_is_refused(image: str) -> None:
     """By every name under which machines would find it."""
     refused = artefacts.foreign(artefacts.Prebuilt(image), OWN)
 
-    assert isinstance(refused, artefacts.Failed)
-    assert "spec.image" in refused.message
+    assert refused == artefacts.Failed(
+        "ForeignImage", "spec.image: it was built for another App; name its repository"
+    )
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,49 @@ def test_last_step_that_did_well_ends_its_job(
     assert (found["state"] == "Succeeded") is has_ended
 
 
+@pytest.mark.parametrize(
+    ("made", "held"),
+    [
+        (job() | {"spec": {"suspend": True}}, True),
+        (job() | {"spec": {"suspend": False}}, False),
+        (job() | {"spec": {}}, False),
+        (job(ended("Complete")) | {"spec": {"suspend": True}}, False),
+        (job(outcome={}) | {"spec": {"suspend": True}}, False),
+    ],
+)
+def test_job_is_held_until_its_credentials_are_there(made: dict[str, Any], held: bool) -> None:
+    """One that was cancelled meanwhile is not."""
+    assert build_outcomes.is_held(made) is held
+
+
+def test_only_the_job_that_was_seen_is_released() -> None:
+    """Neither a later one of its name, nor one on which an end was noted since. RFC 6902."""
+    made = job()
+    made["metadata"]["uid"] = "u1"
+
+    assert build_outcomes.release(made) == [
+        {"op": "test", "path": "/metadata/uid", "value": "u1"},
+        {"op": "test", "path": "/metadata/annotations", "value": made["metadata"]["annotations"]},
+        {"op": "replace", "path": "/spec/suspend", "value": False},
+    ]
+
+
+def test_steps_are_named_in_the_order_they_run_in() -> None:
+    """Of pods with one step, too."""
+    steps = {"initContainers": [{"name": "clone"}], "containers": [{"name": "push"}]}
+
+    assert build_outcomes.steps_of({"spec": steps}) == ["clone", "push"]
+    assert build_outcomes.steps_of({"spec": {"containers": [{"name": "refs"}]}}) == ["refs"]
+
+
+def test_answer_is_what_the_only_step_said() -> None:
+    """There is none while it runs."""
+    said = {"step": "refs", "refs": {"main": "c1"}}
+
+    assert build_outcomes.answer_of([pod(), pod(said)]) == said
+    assert build_outcomes.answer_of([pod()]) is None
+
+
 def test_pod_whose_containers_are_unknown_ends_nothing() -> None:
     """Nobody has looked at it yet."""
     running, seen = job(), pod()

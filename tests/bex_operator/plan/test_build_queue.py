@@ -78,3 +78,10 @@ def test_status_is_read_as_it_is_written() -> None:
 
     assert "supersededBy" in written["overtaken"][0]
     assert build_queue.reported({"status": {"queue": written}}) == told
+
+
+def test_builds_that_count_are_kept_by_name() -> None:
+    """The next decision begins with them."""
+    told = build_queue.after(NOTHING, B, None, [], begun="web-2", built="web-1")
+
+    assert told == status.Queue(begun="web-2", built="web-1")

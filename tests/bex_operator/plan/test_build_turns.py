@@ -59,6 +59,17 @@ def test_whoever_does_not_come_stands_in_nobodys_way() -> None:
     assert made.next({"c": 2, "d": 1}, now=later) == [("b", "1")]
 
 
+def test_app_that_asks_waits_from_then_on() -> None:
+    """And may begin at once where there is room."""
+    made = turns()
+
+    assert not made.may_begin(("a", "1"), "a", {"b": 2, "c": 2}, now=1.0)
+    assert not made.may_begin(("a", "2"), "a", {"a": 1, "b": 2}, now=2.0)
+    assert made.next({}, now=2.0) == [("a", "1"), ("a", "2")]
+    assert made.may_begin(("a", "1"), "a", {"b": 2}, now=2.0)
+    assert not made.may_begin(("a", "1"), "a", {"b": 2, "c": 2}, now=2.0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_nobody_waits_more_than_twice_their_fair_share(seed: int) -> None:
     """A thousand builds of twenty tenants of all sizes: each is served as if room were divided."""

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from bex_operator.api import names, status
-from bex_operator.plan import artefacts, build_jobs, build_outcomes, builds
+from bex_operator.plan import artefacts, build_outcomes, builds
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 NOW = "2026-01-01T00:01:00.000+00:00"
@@ -18,11 +18,6 @@ SOURCE = artefacts.Repository(
     docker_context=".",
     builder="auto",
     clone_secret=None,
-)
-PLATFORM = build_jobs.Platform(
-    namespace="bex-builds",
-    image="registry/builder:1",
-    registry=build_jobs.Registry("registry:5000", "localhost:5050", ("docker.io",), b"k" * 32),
 )
 
 
@@ -68,6 +63,11 @@ def test_new_commit_starts_one_build() -> None:
     assert first.start == built(A, "Running").job
     assert second.start is None
     assert second.outcome == artefacts.Waiting("Building", "builds commit aaaaaaa of main: clone")
+    unplaced = artefacts.Waiting(
+        "Building", "builds commit aaaaaaa of v1, not placed on a machine yet"
+    )
+    assert decide(wish(), built(A, "Running", branch="v1")).outcome == unplaced
+    assert decide(wish(ref="v1")).outcome == unplaced
 
 
 def test_built_commit_is_ready_by_digest() -> None:
@@ -82,8 +82,10 @@ def test_newest_push_waits_for_the_build_that_runs() -> None:
     """A running build is not stopped, and no second one begins beside it."""
     decision = decide(wish(B), built(A, "Running"))
 
-    assert decision.start is None
-    assert decision.outcome.reason == "BuildQueued"  # type: ignore[union-attr]
+    assert (decision.due, decision.start) == (built(B, "Running").job, None)
+    assert decision.outcome == artefacts.Waiting(
+        "BuildQueued", "commit bbbbbbb of main is built when the build of aaaaaaa has ended"
+    )
 
 
 def told(decision: builds.Decision) -> status.Queue:
@@ -233,6 +235,15 @@ def test_what_others_stay_with_is_not_forgotten() -> None:
     assert builds.superfluous([base, failed, *skipped]) == [failed]
 
 
+def test_what_only_forgotten_builds_stay_with_is_forgotten_with_them() -> None:
+    """Nothing goes back to it any more."""
+    base = built(B, "Succeeded", created="01", branch="main")
+    skipped = built(C, "Skipped", base=base.job, created="02")
+    more = [built(f"{n:040x}", "Succeeded", created=f"{n:02}") for n in range(3, 3 + builds.KEPT)]
+
+    assert builds.superfluous([base, skipped, *more]) == [base, skipped]
+
+
 def test_clearing_the_cache_builds_a_built_commit_once_more() -> None:
     """And only once for each time it is asked for."""
     asked = {"at": "2026-01-02T00:00:00Z", "clear_cache": True}
@@ -264,74 +275,6 @@ def test_missing_branch_is_named_by_its_field() -> None:
     assert decide(gone).outcome == artefacts.Failed(
         "SourceNotFound", "spec.branch: the repository has no 'main'"
     )
-
-
-def order(**changes: object) -> build_jobs.Order:
-    """One build to make."""
-    given: dict[str, object] = {
-        "job": "web-1", "app": "web", "namespace": "apps", "uid": "uid-1", "source": SOURCE,
-        "commit": A, "branch": "main", **changes,
-    }  # fmt: skip
-    return build_jobs.Order(**given)  # type: ignore[arg-type]
-
-
-def test_each_step_has_its_own_credential_and_no_other() -> None:
-    """No step that runs tenants' code can push or clone."""
-    spec = build_jobs.render(order(credentials={"key": "k", "known-hosts": "h"}), PLATFORM)["spec"][
-        "template"
-    ]["spec"]
-    secrets = {each["name"] for each in spec["volumes"] if "secret" in each}
-    held = {
-        step["name"]: {each["name"] for each in step["volumeMounts"]} & secrets
-        for step in [*spec["initContainers"], *spec["containers"]]
-    }
-
-    assert held == {
-        "room": set(),
-        "clone": {"clone"},
-        "resolve": set(),
-        "build": {"pull"},
-        "push": {"push"},
-    }
-
-
-def test_next_build_goes_where_the_last_one_ran_if_it_can() -> None:
-    """Its machine has what the last one left; another one will do."""
-    known = [
-        built(A, "Succeeded", created="1", machine="m1"),
-        built(A, "Failed", created="3"),
-        built(A, "Failed", created="2", machine="m2"),
-    ]
-    machine = build_outcomes.last_machine(known)
-    pod = build_jobs.render(order(machine=machine), PLATFORM)["spec"]["template"]["spec"]
-    (wished,) = pod["affinity"]["nodeAffinity"].values()
-    (first,) = wished
-    without = build_jobs.render(order(machine=build_outcomes.last_machine([])), PLATFORM)
-
-    assert first["preference"]["matchFields"][0]["values"] == ["m2"]
-    assert "affinity" not in without["spec"]["template"]["spec"]
-
-
-def test_builds_have_users_of_their_own_and_are_never_privileged() -> None:
-    """What BuildKit may do ends at its user namespace; the other steps may do nothing."""
-    spec = build_jobs.render(order(), PLATFORM)["spec"]["template"]["spec"]
-    steps = [*spec["initContainers"], *spec["containers"]]
-
-    assert spec["hostUsers"] is False
-    assert spec["automountServiceAccountToken"] is False
-    assert not any(step["securityContext"].get("privileged") for step in steps)
-    assert [step["name"] for step in steps if step["securityContext"].get("runAsNonRoot")] == [
-        "clone", "resolve", "push",
-    ]  # fmt: skip
-
-
-def test_no_credential_stands_in_the_job() -> None:
-    """Jobs are read by more people than Secrets are."""
-    told = order(credentials={"token": "correct-horse"})
-    text = orjson.dumps(build_jobs.render(told, PLATFORM))
-    secret = build_jobs.render_secret(told, PLATFORM, now=0)["stringData"]
-
-    assert all(value.encode() not in text for value in secret.values())
 
 
 @pytest.mark.parametrize("name", ["seconds", "Failed"])

@@ -103,6 +103,16 @@ def test_rollback_ends_with_a_changed_spec() -> None:
     assert wish == history.Wish(spec, ended=True)
 
 
+def test_release_after_a_rollback_that_ended_restores_nothing() -> None:
+    """What the spec says is no older release, whatever ran before."""
+    spec = app(port=7)
+    release = status.Release(number=4, digest=releases.digest(spec))
+    made = history.opened(history.Wish(spec), release, opened_rollback())
+
+    assert (made.rollback_to, made.instead, made.image_digest) == (None, None, None)
+    assert made.why == "changed: port"
+
+
 def test_restart_goes_on_beside_a_rollback() -> None:
     """It restarts what runs; the release is another with the same configuration and origin."""
     before = opened_rollback()
@@ -237,7 +247,8 @@ def test_record_is_kept_under_the_apps_name_and_its_number() -> None:
     made = history.render(record(7, OLD), OWNER)
 
     assert made["metadata"]["name"] == "web-rev-7"
-    assert (made["kind"], made["revision"]) == ("ControllerRevision", 7)
+    assert (made["apiVersion"], made["kind"]) == ("apps/v1", "ControllerRevision")
+    assert made["revision"] == 7
 
 
 def test_new_record_says_who_asked_and_where_its_image_comes_from() -> None:
@@ -254,3 +265,22 @@ def test_new_record_says_who_asked_and_where_its_image_comes_from() -> None:
     assert (fresh.who, fresh.origin, fresh.made) == ("ada", "commit c", built)
     assert again.made == built.model_copy(update={"reused": True})
     assert (restored.origin, restored.made) == ("then", old)
+
+
+@pytest.mark.parametrize(
+    ("job", "image", "unreleased"),
+    [
+        ("new", "a/b:2", True),
+        ("new", "a/b:1", False),
+        ("old", "a/b:2", False),
+        (None, "a/b:2", False),
+    ],
+)
+def test_build_is_released_once(job: str | None, image: str, unreleased: bool) -> None:
+    """Not when its image runs already, and not when a release was made of it before."""
+    old = records.Made(job="old", commit="b")
+    known = [record(1), record(2, app()).model_copy(update={"made": old})]
+    made = records.Made(job=job, commit="c") if job else None
+
+    assert history.is_unreleased(artefacts.Ready(image, None, made), known) is unreleased
+    assert history.is_unreleased(artefacts.Ready(image, None, made), []) is (made is not None)

@@ -122,6 +122,24 @@ def test_failed_command_says_how(end: pods.Exit | None, words: str) -> None:
     assert "the pre-deploy command of rev-3 " in found.cause.message
 
 
+def test_failure_without_a_reason_says_that() -> None:
+    """Neither a pod nor the Job tells."""
+    found = gate(jobs=[job(condition={"type": "Failed"})])
+
+    assert found.cause is not None
+    assert found.cause.message == "the pre-deploy command of rev-3 failed: no reason is known"
+
+
+def test_command_that_may_yet_fail_has_not_ended() -> None:
+    """A condition that does not hold says nothing."""
+    found = gate(jobs=[job(condition={**FAILED, "status": "False"})])
+
+    assert found.report is not None
+    assert (found.report.state, found.report.finished_at) == ("Running", None)
+    assert found.cause is not None
+    assert found.cause.broken is False
+
+
 def test_late_command_says_so() -> None:
     """The Job's controller ends it."""
     found = gate(jobs=[job(condition={**FAILED, "reason": "DeadlineExceeded"})])
@@ -158,6 +176,7 @@ def test_two_commands_never_run_at_once() -> None:
     assert (found.open, found.starts) == (False, False)
     assert found.cause is not None
     assert found.cause.message == "waits for the pre-deploy command of rev-2 to end"
+    assert found.cause.broken is False
     assert gate(jobs=[job("rev-2", FAILED)]).starts
 
 

@@ -49,3 +49,14 @@ def test_refusal_names_field_and_secret() -> None:
     assert refusal.reason == "ProtectedSecretReference"
     assert refusal.message.startswith("spec.envFromSecret names Secret 's'")
     assert protection.refusal({"t": "spec.cloneSecret"}, []) is None
+
+
+def test_secret_that_may_not_be_read_is_refused_with_what_mends_it() -> None:
+    """Nobody may tell whether it is protected."""
+    refusal = protection.unreadable("team", "s")
+
+    assert refusal.reason == protection.UNREADABLE_REASON
+    assert refusal.message == (
+        "the operator may not read Secret 's' to tell whether it is protected; bind the"
+        " ClusterRole 'bex-operator-secrets' to it in namespace 'team'"
+    )

@@ -87,6 +87,25 @@ BY_BUILDPACKS = build_jobs.Order(
 SCANNING = build_jobs.Platform(
     PLATFORM.namespace, PLATFORM.image, REGISTRY, scanner="example.com/scanner:1"
 )
+FARMED = build_jobs.Platform(
+    PLATFORM.namespace,
+    PLATFORM.image,
+    REGISTRY,
+    run_image="localhost:5050/bex/run@sha256:" + "1" * 64,
+    scanner="example.com/scanner:1",
+    runtime_class="bex-builds",
+    node_selector={"bex.co/pool": "builds"},
+    taint="bex.co/builds",
+)
+FILTERED = dataclasses.replace(
+    ORDER,
+    source=dataclasses.replace(REPOSITORY, paths=("web/**",), ignored_paths=("**/*.md",)),
+    base_scope="s1",
+    machine="m1",
+)
+UNLISTED = build_jobs.Platform(
+    PLATFORM.namespace, PLATFORM.image, REGISTRY, run_image=FARMED.run_image
+)
 QUESTION = build_jobs.Question(
     "ssh://git@git.example.com/a/web", "apps", {"key": "KEY", "known-hosts": "HOSTS"}
 )
@@ -99,6 +118,10 @@ CASES: dict[str, Callable[[], Objects]] = {
     "build-plain": lambda: of_build(ORDER, PLATFORM),
     "build-private": lambda: of_build(PRIVATE, INNER),
     "build-buildpack": lambda: of_build(BY_BUILDPACKS, SCANNING),
+    "build-filtered": lambda: of_build(FILTERED, FARMED),
+    "build-unlisted": lambda: of_build(
+        dataclasses.replace(BY_BUILDPACKS, clear_cache=True), UNLISTED
+    ),
     "build-question": lambda: list(build_jobs.render_question(QUESTION, ["main"], INNER)),
 }
 

@@ -1,6 +1,7 @@
 """What is said about an App, from what was observed."""
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis
@@ -83,30 +84,30 @@ LATE = deployment(late=True)
 
 
 @pytest.mark.parametrize(
-    ("made", "phase", "truth"),
+    ("make", "phase", "truth"),
     [
-        (report(pod()), "Running", ("True", "Deployed")),
-        (report(), "Deploying", ("False", "RolloutProgressing")),
-        (report(pod(ready=False)), "Deploying", ("False", "RolloutProgressing")),
-        (report(OLD, active="rev-1"), "Deploying", ("False", "RolloutProgressing")),
-        (report(OLD, CRASHING, active="rev-1"), "Running", ("False", "CrashLoopBackOff")),
-        (report(CRASHING), "Failed", ("False", "CrashLoopBackOff")),
+        (lambda: report(pod()), "Running", ("True", "Deployed")),
+        (report, "Deploying", ("False", "RolloutProgressing")),
+        (lambda: report(pod(ready=False)), "Deploying", ("False", "RolloutProgressing")),
+        (lambda: report(OLD, active="rev-1"), "Deploying", ("False", "RolloutProgressing")),
+        (lambda: report(OLD, CRASHING, active="rev-1"), "Running", ("False", "CrashLoopBackOff")),
+        (lambda: report(CRASHING), "Failed", ("False", "CrashLoopBackOff")),
         (
-            report(OLD, active="rev-1", deployed=LATE),
+            lambda: report(OLD, active="rev-1", deployed=LATE),
             "Running",
             ("False", "ProgressDeadlineExceeded"),
         ),
-        (report(deployed=LATE), "Failed", ("False", "ProgressDeadlineExceeded")),
-        (report(pod(), active="rev-2", replicas=2), "Running", ("False", "Scaling")),
-        (report(active="rev-2"), "Deploying", ("False", "Scaling")),
-        (report(active="rev-2", suspended=True), "Hibernated", ("False", "Suspended")),
-        (report(replicas=0), "Hibernated", ("False", "ScaledToZero")),
+        (lambda: report(deployed=LATE), "Failed", ("False", "ProgressDeadlineExceeded")),
+        (lambda: report(pod(), active="rev-2", replicas=2), "Running", ("False", "Scaling")),
+        (lambda: report(active="rev-2"), "Deploying", ("False", "Scaling")),
+        (lambda: report(active="rev-2", suspended=True), "Hibernated", ("False", "Suspended")),
+        (lambda: report(replicas=0), "Hibernated", ("False", "ScaledToZero")),
         (
-            report(pod(), deployed=deployment(updated=0)),
+            lambda: report(pod(), deployed=deployment(updated=0)),
             "Deploying",
             ("False", "RolloutProgressing"),
         ),
-        (report(pod(), leaving=("Service",)), "Running", ("False", "ChildLeaving")),
+        (lambda: report(pod(), leaving=("Service",)), "Running", ("False", "ChildLeaving")),
     ],
     ids=[
         "ready",
@@ -125,8 +126,12 @@ LATE = deployment(late=True)
         "child on its way out",
     ],
 )
-def test_phase_and_ready(made: status.AppStatus, phase: str, truth: tuple[str, str]) -> None:
+def test_phase_and_ready(
+    make: Callable[[], status.AppStatus], phase: str, truth: tuple[str, str]
+) -> None:
     """The phase tells what serves; Ready tells whether all of the newest revision does."""
+    made = make()
+
     assert (made.phase, ready(made)) == (phase, truth)
 
 

@@ -66,3 +66,13 @@ def test_shared_secret_signs_as_before() -> None:
     token = tokens.sign(b"s" * 32, [("bex/a", "pull")], 42)
 
     assert json.loads(decode(token.partition(".")[0]))["alg"] == "HS256"
+
+
+def test_care_of_the_registry_is_granted_as_such() -> None:
+    """To see how full it is and to let images go; no repository is named."""
+    token = tokens.sign_care(b"s" * 32, 42)
+
+    assert json.loads(decode(token.split(".")[1])) == {
+        "exp": 42,
+        "access": [{"type": "registry", "name": "care", "actions": ["*"]}],
+    }

@@ -20,6 +20,13 @@ def render(hosts: tuple[str, ...] = (), **fields: Any) -> workload.Workload:
     return workload.render(app, OWNER, RELEASE, hosts)
 
 
+def test_owner_is_read_from_the_app_object() -> None:
+    """Its children name it by UID."""
+    metadata = {"name": "web", "namespace": "apps", "uid": "uid-1", "generation": 1}
+
+    assert workload.owner_of({"metadata": metadata}) == OWNER
+
+
 def container(made: workload.Workload) -> dict[str, Any]:
     """The one container of the Deployment."""
     (found,) = made.deployment["spec"]["template"]["spec"]["containers"]
@@ -240,6 +247,7 @@ def test_handover_happens_once() -> None:
     made = render(**SCALED)
 
     assert workload.handover(made, deployed(made, 4)) is None
+    assert workload.handover(made, deployed(made, 1)) is None
     assert workload.handover(made, deployed(made, 0)) == 2
     assert workload.handover(made, None) is None
     assert workload.handover(render(), deployed(render(), 4)) is None
