@@ -100,12 +100,12 @@ def _compile(go: golang.Go, binary: binaries.Binary, target: Path) -> None:
     if binary.tags:
         arguments += ["-tags", ",".join(binary.tags)]
     arguments += ["-ldflags", binaries.link_flags(binary, (folder / "go.mod").read_text())]
+    env = go.environment(os.environ, cgo=binary.cgo, memory_gib=golang.memory_gib())
     try:
-        output, failure = run(
-            [*arguments, "-o", str(partial), binary.package],
-            cwd=folder,
-            env=go.environment(os.environ, cgo=binary.cgo, memory_gib=golang.memory_gib()),
-        )
+        with golang.working_in(target.with_name(f".{target.name}.work")) as work:
+            output, failure = run(
+                [*arguments, "-o", str(partial), binary.package], cwd=folder, env=env | work
+            )
         if failure:
             again = [*arguments, "-o", "/dev/null", binary.package]
             raise golang.ToolchainError(

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,22 @@ def compile_library(go: Go, folder: Path) -> None:
     env = go.environment(os.environ, cgo=False, memory_gib=memory_gib())
     known = _run([str(go.program), "env", "GOCACHE"], env).strip()
     recorder = shlex.join([sys.executable, "-I", go_cache.__file__, known, str(folder)])
-    _run([str(go.program), "build", "std"], {**env, "GOCACHEPROG": recorder})
+    with working_in(folder.with_name(f".{folder.name}.work")) as work:
+        _run([str(go.program), "build", "std"], {**env, **work, "GOCACHEPROG": recorder})
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[dict[str, str]]:
+    """Yield what lets `go` work in *folder*, which is then gone; what a killed one left goes first.
+
+    In the system's folder for such things what a killed one leaves would stay for ever.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield {"GOTMPDIR": str(folder)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(command: list[str], env: Mapping[str, str]) -> str:

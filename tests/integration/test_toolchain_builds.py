@@ -124,19 +124,22 @@ def test_failed_build_says_why_and_how_to_repeat_it(tmp_path: Path) -> None:
 
 
 def test_killed_build_is_finished_by_the_next(tmp_path: Path, environment: dict[str, str]) -> None:
-    """After kill -9 no compiler goes on and nothing half done is taken for a program."""
+    """After kill -9 no compiler goes on, nothing half done is taken for a program or stays."""
+    (elsewhere := tmp_path / "tmp").mkdir()
+    environment |= {"TMPDIR": str(elsewhere)}
     empty = environment | {"GOCACHE": str(tmp_path / "compiled")}
     path = toolchain.locate(["pause"], cache=tmp_path)["pause"]
     with subprocess.Popen(COMMAND, env=empty, stderr=subprocess.PIPE, text=True) as killed:
         line = killed.stderr.readline() if killed.stderr else ""
-        wait_until(lambda: _builds(path.parent), "the compiler runs")
+        wait_until(lambda: any(path.parent.glob(f".{path.name}.work/*")), "the compiler runs")
         killed.send_signal(signal.SIGKILL)
 
     wait_until(lambda: not _builds(path.parent), "the compiler has ended")
     assert line.startswith("building pause")
     assert not path.exists()
     subprocess.run(COMMAND, env=environment, check=True, timeout=TIMEOUT_SECONDS)
-    assert path.exists()
+    assert list(path.parent.iterdir()) == [path]
+    assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.usefixtures("environment")
