@@ -123,7 +123,7 @@ soak: venv ## Lives under faults, each with a minute without a single write at i
 		$(BIN)/pytest --timeout 0 --numprocesses 2 -m "" -k "not each_trouble_alone" tests/integration/test_operator_faults.py tests/integration/test_crd.py
 
 # In an environment of its own, and on a copy: `mutmut` rewrites what it tests. It goes on where it was interrupted.
-mutants: venv ## Change the operator's decisions in small ways; unit tests must notice (an hour; SAMPLE=400 draws some).
+mutants: venv ## Change the operator's decisions in small ways; unit tests must notice (half an hour; SAMPLE=400: a minute).
 	@test -x $(VENV)/mutants/bin/python || $(PYTHON) -m venv $(VENV)/mutants
 	@$(VENV)/mutants/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.lock
 	$(BIN)/python -m bench.mutants $(VENV)/mutants/work --python $(abspath $(VENV)/mutants/bin/python) $(if $(SAMPLE),--sample $(SAMPLE))

@@ -157,6 +157,7 @@ def test_rollback_to_what_is_not_kept_is_impossible(asked: str) -> None:
         ("a/b:1", f"a/b@{DIGEST}"),
         ("nginx", f"nginx@{DIGEST}"),
         ("localhost:5050/a:1", f"localhost:5050/a@{DIGEST}"),
+        ("localhost:5050/team/a:1", f"localhost:5050/team/a@{DIGEST}"),
         (f"a/b:1@{DIGEST}", f"a/b:1@{DIGEST}"),
     ],
 )
@@ -165,6 +166,29 @@ def test_image_is_pinned_by_its_digest(image: str, pinned: str) -> None:
     made = record(1, app(image=image), image_digest=DIGEST)
 
     assert history.pinned(app(image=image), made).image == pinned
+
+
+def test_what_runs_is_as_recorded_and_scaled_as_asked() -> None:
+    """The spec may ask for another release already; where it leads and how much is its own."""
+    pinned = history.pinned(NEW, KNOWN[0])
+
+    assert (pinned.port, pinned.image) == (1, f"a/b@{DIGEST}")
+    assert (pinned.replicas, pinned.host) == (5, "a.example.com")
+    assert history.pinned(NEW, KNOWN[1]) == NEW
+
+
+def test_restored_release_says_where_its_image_came_from_then() -> None:
+    """It is not built anew."""
+    made = records.Made(job="web-1", commit="c")
+    built = {"origin": "commit c of main", "note": "the tag may move", "made": made}
+    known = (KNOWN[0].model_copy(update=built), KNOWN[1])
+    wish = history.wish(NEW, rollback("rev-1"), known)
+    release = status.Release(number=3, digest=releases.digest(wish.wanted))
+
+    opened = history.opened(wish, release, known[-1])
+
+    assert (opened.origin, opened.note) == ("commit c of main", "the tag may move")
+    assert opened.made == made.model_copy(update={"reused": True})
 
 
 def test_record_reads_back_from_its_object() -> None:
