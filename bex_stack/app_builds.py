@@ -113,6 +113,8 @@ async def _end_of(cluster: kube.Client, name: str, asked: _Unfinished) -> str:
     """Wait for the end of a build; say how it ended."""
     deadline = time.monotonic() + CANCEL_SECONDS
     while True:
+        # The line is read first: a build leaves it only when its Job is there.
+        waits = build_queue.reported(await app_access.read(cluster, name)).waiting
         try:
             job = await cluster.get(kinds.JOB, asked.job, names.BUILD_NAMESPACE)
             build = build_outcomes.read(job)
@@ -121,7 +123,6 @@ async def _end_of(cluster: kube.Client, name: str, asked: _Unfinished) -> str:
         except kube_errors.NotFound:
             if asked.runs:
                 return "had ended before"
-            waits = build_queue.reported(await app_access.read(cluster, name)).waiting
             if waits is None or waits.job != asked.job:
                 return "is not wanted any more"
         if time.monotonic() > deadline:

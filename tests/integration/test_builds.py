@@ -13,7 +13,7 @@ import pytest
 from bex_operator import api
 from bex_operator.api import names
 from bex_operator.controllers import registry_care
-from bex_operator.kube import build_logs, client, kinds
+from bex_operator.kube import build_logs, client, errors, kinds
 from bex_operator.plan import build_outcomes, build_queue
 from bex_operator.plan import builds as plan
 from bex_operator.registry import care
@@ -166,8 +166,13 @@ def test_table_tells_every_deploy_from_what_is_kept(plant: Plant) -> None:
     assert serving in kept
 
 
-def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
-    """Its words come while it runs, it ends when somebody says so, and is built when asked for."""
+def test_running_build_is_watched_and_cancelled(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its words come while it runs, it ends when somebody says so, and is built when asked for.
+
+    Who cancels the next one hears that it is gone from the line, and has not seen its Job yet.
+    """
     files = {"Dockerfile": f'{BASE}RUN ["/hello-go"]\n'}
     plant.server.commit("slow", files)
     plant.deploy("slow")
@@ -176,7 +181,21 @@ def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
     second = plant.server.commit("slow", {**files, "README": "two"})
     plant.request("slow", at=datetime.datetime.now(datetime.UTC).isoformat(), by="bo")
     wait_until(lambda: _waiting(plant, "slow") == second, "the next commit waits", BUILD_SECONDS)
-    said = plant.embedded.ask(lambda kube: app_builds.cancel_in(kube, "slow", second[:7]))
+
+    async def cancel(kube: client.Client) -> str:
+        get = kube.get
+
+        async def get_late(*of: Any) -> dict[str, Any]:
+            try:
+                return await get(*of)
+            except errors.NotFound:
+                await until(_has_left_the_line(kube, "slow"), "it waits no more", BUILD_SECONDS)
+                raise
+
+        monkeypatch.setattr(kube, "get", get_late)
+        return await app_builds.cancel_in(kube, "slow", second[:7])
+
+    said = plant.embedded.ask(cancel)
     lines: list[str] = []
 
     async def watch(kube: client.Client) -> Any:
@@ -210,6 +229,14 @@ def test_running_build_is_watched_and_cancelled(plant: Plant) -> None:
 def _waiting(plant: Plant, name: str) -> str | None:
     waits = build_queue.reported(plant.app(name)).waiting
     return waits.commit if waits else None
+
+
+def _has_left_the_line(kube: client.Client, name: str) -> Callable[[], Awaitable[bool]]:
+    async def has_left() -> bool:
+        app = await kube.get(kinds.APP, name, api.NAMESPACE)
+        return build_queue.reported(app).waiting is None
+
+    return has_left
 
 
 def _running_step(plant: Plant, name: str) -> str:
