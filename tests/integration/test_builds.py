@@ -263,7 +263,10 @@ def test_go_project_without_a_dockerfile_is_built_and_answers(plant: Plant) -> N
 
 
 def test_step_that_nothing_changed_is_not_run_again(plant: Plant) -> None:
-    """The next build finds it in the App's cache, which has the layers of its base linked."""
+    """The next build finds it in the App's cache, which has the layers of its base linked.
+
+    Those of the base are as its maker packed them.
+    """
     endpoint, name = registry.endpoint(plant.embedded.instance), "warm"
     base_images.seed("debian", endpoint, toolchain=toolchain.ensure(["crane"]))
     dockerfile = (
@@ -279,11 +282,13 @@ def test_step_that_nothing_changed_is_not_run_again(plant: Plant) -> None:
     kept = plant.embedded.ask(
         lambda kube: kube.get(kinds.CONFIG_MAP, made[0].job, names.BUILD_NAMESPACE)
     )
-    (*_, chance, note), (*_, same, other) = (_layers(endpoint, each.image) for each in made)
+    (base, *_, chance, note), (*_, same, other) = (_layers(endpoint, each.image) for each in made)
 
     assert "the layer cache links what it has of library/debian" in build_logs.unpack(kept)
     assert chance == same
-    assert note != other
+    assert note["digest"] != other["digest"]
+    assert base["mediaType"].endswith("+gzip")
+    assert chance["mediaType"].endswith("+zstd")
 
 
 def _built(plant: Plant, name: str, commit: str) -> list[build_outcomes.Build]:
@@ -291,13 +296,14 @@ def _built(plant: Plant, name: str, commit: str) -> list[build_outcomes.Build]:
     return [each for each in found if each.commit == commit and each.state == "Succeeded"]
 
 
-def _layers(endpoint: str, image: str) -> list[str]:
-    """Digests of the layers of an image that was built, lowest first."""
+def _layers(endpoint: str, image: str) -> list[dict[str, Any]]:
+    """Descriptors of the layers of an image that was built, lowest first."""
     folder, _, digest = image.partition("/")[2].partition("@")
     fetch = image_evidence.fetcher(f"http://{endpoint}/v2/{folder}")
     index = fetch(f"manifests/{digest}")
     found = next(each for each in index["manifests"] if "annotations" not in each)["digest"]
-    return [each["digest"] for each in fetch(f"manifests/{found}")["layers"]]
+    layers: list[dict[str, Any]] = fetch(f"manifests/{found}")["layers"]
+    return layers
 
 
 def test_python_project_without_a_dockerfile_is_built_and_answers(plant: Plant) -> None:
